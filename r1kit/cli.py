@@ -1,0 +1,290 @@
+"""The command line: every command's options and help; the work is in the module of the command's name."""
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from r1kit import __version__
+from r1kit.errors import UsageError, UserError
+from r1kit.jsonl import STDIO, read_records, write_records
+from r1kit.prompts import PromptStyle
+
+app = typer.Typer(
+    help="Every stage of DeepSeek-R1 as one command: JSON Lines in, JSON Lines or a model out.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# one flag, one meaning
+Output = Annotated[str, typer.Option("--output", "-o", help="File to write; - is stdout.")]
+ModelName = Annotated[str, typer.Option("--model", help="Model folder, hub name, or base (the embedded model).")]
+N = Annotated[int, typer.Option("--n", "-n", min=1, help="Completions of each prompt.")]
+Temperature = Annotated[float, typer.Option(min=0.0, help="Sampling temperature; 0 is greedy.")]
+TopP = Annotated[float, typer.Option(min=0.0, max=1.0, help="Share of probability that is sampled from.")]
+MaxTokens = Annotated[int, typer.Option(min=1, help="Longest completion, in tokens.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed: the same seed, input and flags give the same output.")]
+Style = Annotated[
+    PromptStyle | None,
+    typer.Option("--prompt-style", help="How a prompt is written; the model's own where it is not said."),
+]
+Dtype = Annotated[str, typer.Option(help="Number format of the weights: float32 or bfloat16.")]
+Rewards = Annotated[str, typer.Option("--reward", help="Rewards and their weights: accuracy,format:0.2.")]
+Split = Annotated[str, typer.Option(help="Split of an embedded set: train or test.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Completions generated side by side.")]
+DEFAULT_REWARDS = "accuracy,format:0.2"
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    if version:
+        typer.echo(f"r1kit {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def data(
+    source: Annotated[str, typer.Argument(help="Embedded set (arith, facts, functions), JSON Lines file, or -.")],
+    output: Output = STDIO,
+    split: Split = "train",
+    limit: Annotated[int | None, typer.Option(min=0, help="At most so many problems.")] = None,
+    rename: Annotated[list[str] | None, typer.Option("--map", metavar="NEW=OLD", help="Rename a field.")] = None,
+) -> None:
+    """Write problems: an embedded set, or a file whose records become problems.
+
+    Reads JSON Lines, adds id where it is missing, streams.
+
+    Examples:
+
+        r1kit data arith --split test | r1kit rollout --model base -n 8 | r1kit reward | r1kit vote
+
+        r1kit data gsm8k.jsonl --map prompt=question --limit 100
+    """
+    from r1kit.data import parse_renames, select_problems
+
+    write_records(select_problems(source, split, parse_renames(rename or []), limit), output)
+
+
+@app.command()
+def rollout(
+    model: ModelName,
+    problems: Annotated[str, typer.Argument(help="Problems: JSON Lines file or -.")] = STDIO,
+    output: Output = STDIO,
+    n: N = 1,
+    temperature: Temperature = 1.0,
+    top_p: TopP = 1.0,
+    max_tokens: MaxTokens = 256,
+    seed: Seed = 0,
+    prompt_style: Style = None,
+    batch_size: BatchSize = 256,
+    dtype: Dtype = "float32",
+    logprobs: Annotated[bool, typer.Option("--logprobs", help="Add the log-probability of every token.")] = False,
+) -> None:
+    """Sample n completions of each problem.
+
+    Reads problems, adds sample, completion, finish_reason, prompt_tokens and completion_tokens. Streams: buffers the
+    problems of one batch.
+
+    Examples:
+
+        r1kit data arith --split test | r1kit rollout --model base -n 8 -o rollouts.jsonl
+
+        r1kit rollout --model out/zero --temperature 0 problems.jsonl | jq -r .completion
+    """
+    from r1kit.data import read_problems
+    from r1kit.engines import Sampling
+    from r1kit.rollout import RolloutPlan, rollout_problems
+
+    sampling = Sampling(temperature, top_p, max_tokens, seed)
+    plan = RolloutPlan(n, sampling, prompt_style, batch_size, logprobs)
+    write_records(rollout_problems(read_problems(problems), model, _dtype(dtype), plan), output)
+
+
+@app.command()
+def reward(
+    rollouts: Annotated[str, typer.Argument(help="Rollouts: JSON Lines file or -.")] = STDIO,
+    output: Output = STDIO,
+    rewards: Rewards = DEFAULT_REWARDS,
+) -> None:
+    """Grade completions: accuracy by math-verify, R1's format.
+
+    Reads rollouts, adds rewards, reward (their weighted sum) and extracted. Streams. null means that a record cannot be
+    graded; it is counted on stderr.
+
+    Examples:
+
+        r1kit rollout --model base -n 8 problems.jsonl | r1kit reward -o scored.jsonl
+
+        r1kit reward --reward accuracy rollouts.jsonl | jq -c '[.id, .extracted, .reward]'
+    """
+    from r1kit.reward import RewardSummary, parse_rewards, score_rollouts
+
+    summary = RewardSummary()
+    write_records(score_rollouts(read_records(rollouts), parse_rewards(rewards), summary), output)
+    _say(summary.lines())
+
+
+@app.command()
+def vote(
+    rollouts: Annotated[str, typer.Argument(help="Rollouts, scored or not: JSON Lines file or -.")] = STDIO,
+    output: Output = STDIO,
+) -> None:
+    """Let the completions of each problem vote on its answer.
+
+    Reads rollouts, those of one problem together; writes one record per problem with prediction, votes, n and correct.
+    Equal is what math-verify calls equal. Buffers one problem.
+
+    Examples:
+
+        r1kit rollout --model base -n 16 problems.jsonl | r1kit vote
+
+        r1kit vote scored.jsonl | jq -c 'select(.correct == false)'
+    """
+    from r1kit.vote import VoteSummary, majority_votes
+
+    summary = VoteSummary()
+    write_records(majority_votes(read_records(rollouts), summary), output)
+    _say(summary.lines())
+
+
+@app.command("eval")
+def evaluate(
+    scored: Annotated[list[str] | None, typer.Argument(help="Scored rollouts to measure, instead of models.")] = None,
+    model: Annotated[list[str] | None, typer.Option("--model", help="Model to measure; may be repeated.")] = None,
+    on: Annotated[list[str] | None, typer.Option("--on", help="Benchmark: embedded set or JSON Lines file.")] = None,
+    output: Output = STDIO,
+    samples: Annotated[int, typer.Option(min=1, help="Samples of each problem (k).")] = 16,
+    temperature: Temperature = 1.0,
+    top_p: TopP = 1.0,
+    max_tokens: MaxTokens = 256,
+    seed: Seed = 0,
+    prompt_style: Style = None,
+    batch_size: BatchSize = 256,
+    dtype: Dtype = "float32",
+) -> None:
+    """Measure models: pass@1 over k samples, cons@k, format rate and mean length, with 95 % intervals.
+
+    Takes models and benchmarks (embedded sets by their test split), or scored rollouts that were saved. Writes one
+    record per model and benchmark; the table goes to stderr.
+
+    Examples:
+
+        r1kit eval --model base --model grpo-base --on arith
+
+        r1kit eval scored.jsonl
+    """
+    from r1kit.engines import Sampling
+    from r1kit.evaluate import evaluate_files, evaluate_models, format_table
+    from r1kit.rollout import RolloutPlan
+
+    if scored and (model or on) or not scored and not (model and on):
+        raise UsageError("eval", "nothing to measure, or too much", "give scored rollouts, or --model and --on")
+    if scored:
+        rows = evaluate_files(scored)
+    else:
+        plan = RolloutPlan(samples, Sampling(temperature, top_p, max_tokens, seed), prompt_style, batch_size)
+        rows = evaluate_models(model or [], on or [], _dtype(dtype), plan)
+    measured = {}
+    write_records((measured.setdefault(row.name, row).as_json() for row in rows), output)
+    _say(format_table({name: row.metrics for name, row in measured.items()}))
+
+
+@app.command()
+def grpo(
+    model: ModelName,
+    problems: Annotated[str, typer.Argument(help="Problems: embedded set, JSON Lines file or -.")] = "arith",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder; default grpo-MODEL.")] = None,
+    held_out: Annotated[
+        str | None, typer.Option("--eval", help="Problems to measure on; default: an embedded set's test split.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 150,
+    n: N = 8,
+    batch_size: Annotated[int, typer.Option(min=2, help="Completions of each step.")] = 128,
+    micro_batch_size: Annotated[int | None, typer.Option(min=1, help="Completions of each backward pass.")] = None,
+    learning_rate: Annotated[float, typer.Option(min=0.0, help="Learning rate of AdamW.")] = 1e-3,
+    temperature: Temperature = 1.0,
+    max_tokens: MaxTokens = 128,
+    rewards: Rewards = DEFAULT_REWARDS,
+    seed: Seed = 0,
+    prompt_style: Style = None,
+    dtype: Dtype = "float32",
+    eval_samples: Annotated[int, typer.Option(min=1, help="Samples of each held-out problem.")] = 16,
+    save_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 50,
+    samples_every: Annotated[int, typer.Option(min=1, help="Steps between samples in samples.jsonl.")] = 10,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any field of TRL's GRPOConfig.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
+) -> None:
+    """Train a model by reinforcement learning with verifiable rewards (R1-Zero).
+
+    Reads problems, writes a run folder: the model, log.jsonl (a line a step), samples.jsonl, checkpoints. Shows the run
+    on stderr; at the end the held-out numbers before and after.
+
+    Examples:
+
+        r1kit grpo --model base
+
+        r1kit grpo --model base problems.jsonl --eval test.jsonl --steps 300 -o out/zero
+    """
+    from r1kit.data import read_problem_list
+    from r1kit.grpo import GrpoPlan, check_batch, default_held_out, parse_settings, train_grpo
+    from r1kit.reward import parse_rewards
+    from r1kit.run_folder import claim_folder
+
+    plan = GrpoPlan(
+        model=model,
+        weights=parse_rewards(rewards),
+        steps=steps,
+        n=n,
+        batch_size=batch_size,
+        micro_batch_size=check_batch(batch_size, n, micro_batch_size),
+        learning_rate=learning_rate,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        seed=seed,
+        dtype=_dtype(dtype),
+        style=prompt_style,
+        eval_samples=eval_samples,
+        save_every=save_every,
+        samples_every=samples_every,
+        settings=parse_settings(settings or []),
+    )
+    train, test = read_problem_list(problems, "train"), default_held_out(problems, held_out)
+    folder = output or Path("grpo-" + Path(model).name)
+    train_grpo(train, test, plan, folder, claim_folder(folder, plan.as_json(problems), resume, overwrite))
+
+
+def _dtype(name: str) -> str:
+    known = ("float32", "bfloat16", "float16")
+    if name not in known:
+        raise UsageError("--dtype", f'unknown number format "{name}"', f"the known ones are {', '.join(known)}")
+    return name
+
+
+def _say(lines: Iterable[str]) -> None:
+    for line in lines:
+        typer.echo(line, err=True)
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line; exit codes: 0 done, 1 data or I/O error, 2 usage, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        app(arguments)
+    except UserError as error:
+        command = next((a for a in arguments if not a.startswith("-")), "")
+        typer.echo(f"{f'r1kit {command}'.strip()}: error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush at exit
+        sys.exit(0)
+    except KeyboardInterrupt:
+        sys.exit(130)

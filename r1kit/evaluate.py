@@ -1,0 +1,166 @@
+"""Metrics of scored rollouts: pass@1 over k samples, cons@k, format rate and length, each with a 95 % interval."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from math import sqrt
+from statistics import fmean, stdev
+
+from r1kit.data import read_problems
+from r1kit.errors import UserError
+from r1kit.jsonl import Record, read_records
+from r1kit.model import versions
+from r1kit.reward import RewardSummary, score_rollouts
+from r1kit.rollout import RolloutPlan, rollout_problems
+from r1kit.vote import count_votes, is_correct, read_answer
+
+Z95 = 1.959964  # the normal distribution's 97.5 % point
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over problems and its 95 % interval, None where there is a single problem."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+    def as_json(self) -> dict[str, float | None]:
+        """Return the estimate as JSON fields, rounded to 4 digits."""
+        return {
+            name: None if x is None else round(x, 4)
+            for name, x in (("value", self.value), ("low", self.low), ("high", self.high))
+        }
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What the rollouts of a benchmark come to. An estimate is None where nothing could be graded."""
+
+    problems: int
+    samples: int  # k, rollouts of each problem; the fewest where they differ
+    pass_at_1: Estimate | None
+    cons_at_k: Estimate | None
+    format_rate: Estimate | None
+    mean_length: Estimate  # tokens
+
+    def as_json(self) -> dict[str, object]:
+        """Return the metrics as JSON fields, under the field's usual names."""
+        named = {
+            "pass@1": self.pass_at_1,
+            f"cons@{self.samples}": self.cons_at_k,
+            "format": self.format_rate,
+            "mean_length": self.mean_length,
+        }
+        estimates = {name: estimate and estimate.as_json() for name, estimate in named.items()}
+        return {"problems": self.problems, "samples": self.samples, **estimates}
+
+
+def estimate_mean(values: list[float], low: float | None = None, high: float | None = None) -> Estimate | None:
+    """Return the mean of one value per problem with its normal 95 % interval, cut to [low, high].
+
+    The standard deviation divides by n - 1, over problems: the samples of one problem are no independent evidence.
+    """
+    if not values:
+        return None
+    mean = fmean(values)
+    if len(values) == 1:
+        return Estimate(mean, None, None)
+    half = Z95 * stdev(values) / sqrt(len(values))
+    lower, upper = mean - half, mean + half
+    return Estimate(mean, lower if low is None else max(low, lower), upper if high is None else min(high, upper))
+
+
+def measure(scored: Iterable[Record]) -> Metrics:
+    """Return the metrics of scored rollouts (those of one problem together).
+
+    Raises:
+        UserError: a rollout is not scored, the rollouts of a problem do not stand together, or there are none.
+    """
+    counts, passes, consensus, formats, lengths = [], [], [], [], []
+    seen: set[str] = set()
+    for problem_id, group in groupby(scored, key=lambda r: r.need("id", "run r1kit rollout first")):
+        members = list(group)
+        if problem_id in seen:
+            raise UserError(members[0].place, f'the rollouts of "{problem_id}" do not stand together', "sort by id")
+        seen.add(problem_id)
+        counts.append(len(members))
+        lengths.append(fmean(m.need("completion_tokens", "run r1kit rollout first") for m in members))
+        passes += _mean_reward(members, "accuracy")
+        formats += _mean_reward(members, "format")
+        consensus += _consensus(members)
+    if not counts:
+        raise UserError("input", "no rollouts to measure", "give scored rollouts, or --model and --on")
+    length = estimate_mean(lengths, low=0)
+    assert length is not None
+    shares = (estimate_mean(values, 0, 1) for values in (passes, consensus, formats))
+    return Metrics(len(counts), min(counts), *shares, length)
+
+
+def _mean_reward(members: list[Record], name: str) -> list[float]:
+    """Return the mean of one reward over a problem's rollouts as a list of one, empty where none could be graded."""
+    graded = [v for m in members if (v := m.need("rewards", "run r1kit reward first").get(name)) is not None]
+    return [fmean(graded)] if graded else []
+
+
+def _consensus(members: list[Record]) -> list[float]:
+    gold = members[0].get("answer")
+    if gold is None or members[0]["rewards"].get("accuracy") is None:
+        return []
+    votes = count_votes([read_answer(member) for member in members])
+    correct = is_correct(str(gold), max(votes, key=lambda answer: votes[answer]) if votes else None)
+    return [] if correct is None else [float(correct)]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of a model on a benchmark, or of a file."""
+
+    name: str
+    about: dict[str, object]
+    metrics: Metrics
+
+    def as_json(self) -> dict[str, object]:
+        """Return the row as a record."""
+        return {**self.about, **self.metrics.as_json()}
+
+
+def evaluate_files(paths: list[str]) -> Iterator[Row]:
+    """Yield the metrics of each file of scored rollouts."""
+    for path in paths:
+        yield Row(path, {"file": path}, measure(read_records(path)))
+
+
+def evaluate_models(models: list[str], benchmarks: list[str], dtype: str, plan: RolloutPlan) -> Iterator[Row]:
+    """Yield the metrics of each model on each benchmark: an embedded set's test split, or a file."""
+    sets = {name: list(read_problems(name, "test")) for name in benchmarks}
+    for model in models:
+        for name, problems in sets.items():
+            rollouts = rollout_problems(problems, model, dtype, plan)
+            metrics = measure(score_rollouts(rollouts, {"accuracy": 1.0, "format": 1.0}, RewardSummary()))
+            about = {"model": model, "benchmark": name, **asdict(plan.sampling), "versions": versions()}
+            yield Row(f"{model} on {name}", about, metrics)
+
+
+def format_table(rows: dict[str, Metrics]) -> list[str]:
+    """Return a table of metrics as text: a line a row, with the name first."""
+    k = next(iter(rows.values())).samples
+    titles = ("pass@1", f"cons@{k}", "format", "length")
+    width = max(map(len, rows), default=0)
+    lines = [" " * width + "".join(f"  {title:>20}" for title in titles)]
+    for name, m in rows.items():
+        shares = [_percent(estimate) for estimate in (m.pass_at_1, m.cons_at_k, m.format_rate)]
+        lines.append(f"{name:<{width}}" + "".join(f"  {cell:>20}" for cell in (*shares, _plain(m.mean_length))))
+    return lines
+
+
+def _percent(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "–"
+    interval = "" if estimate.low is None else f" [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+    return f"{100 * estimate.value:.1f} %{interval}"
+
+
+def _plain(estimate: Estimate) -> str:
+    interval = "" if estimate.low is None else f" [{estimate.low:.1f}, {estimate.high:.1f}]"
+    return f"{estimate.value:.1f}{interval}"

@@ -1,0 +1,249 @@
+"""GRPO: R1-Zero, and both reinforcement-learning stages of R1.
+
+Source: DeepSeek-R1 (arXiv 2501.12948), section 2.2; GRPO itself: DeepSeekMath (arXiv 2402.03300), section 4.1.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from r1kit.data import EMBEDDED, read_problem_list
+from r1kit.engines import Sampling
+from r1kit.errors import UsageError
+from r1kit.evaluate import Metrics, format_table, measure
+from r1kit.jsonl import Record, read_records, to_line, write_records
+from r1kit.live import RunView, draw_curves, say
+from r1kit.prompts import PromptStyle, default_style, render_prompt
+from r1kit.reward import RewardSummary, score_rollout, score_rollouts
+from r1kit.rollout import RolloutPlan, sample_rollouts
+from r1kit.run_folder import CHECKPOINTS, read_log
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from r1kit.trainer import ReasoningTrainer
+
+
+@dataclass(frozen=True)
+class GrpoPlan:
+    """A run, as its flags say it."""
+
+    model: str
+    weights: dict[str, float]  # of the rewards
+    steps: int
+    n: int  # completions of each prompt (the group)
+    batch_size: int  # completions of each step
+    micro_batch_size: int  # completions of each backward pass on one device
+    learning_rate: float
+    temperature: float
+    max_tokens: int
+    seed: int
+    dtype: str
+    style: PromptStyle | None  # None: the model's own
+    eval_samples: int
+    save_every: int
+    samples_every: int
+    settings: dict[str, Any] = field(default_factory=dict)  # --set: any field of TRL's GRPOConfig
+
+    def as_json(self, source: str) -> dict[str, Any]:
+        """Return the settings that run.json holds; `source` is where the problems come from."""
+        return {"command": "grpo", "problems": source, **asdict(self)}
+
+
+def parse_settings(pairs: list[str]) -> dict[str, Any]:
+    """Return {key: value} of "KEY=VALUE" pairs; a value is read as JSON where it is JSON, else as text.
+
+    Raises:
+        UsageError: a pair of another form.
+    """
+    settings = {}
+    for pair in pairs:
+        key, separator, value = pair.partition("=")
+        if not (key and separator):
+            raise UsageError("--set", f'"{pair}" is not KEY=VALUE', "write --set beta=0.001, for instance")
+        try:
+            settings[key] = json.loads(value)
+        except ValueError:
+            settings[key] = value
+    return settings
+
+
+def check_batch(batch_size: int, n: int, micro_batch_size: int | None) -> int:
+    """Return the micro-batch size: as said, else the whole batch.
+
+    Raises:
+        UsageError: the sizes do not divide; names the nearest that do.
+    """
+    if n < 2:
+        raise UsageError("--n", "a group of one has no advantage", "say -n 2 or more")
+    if batch_size % n:
+        nearest = max(n, round(batch_size / n) * n)
+        raise UsageError("--batch-size", f"{batch_size} is no multiple of -n {n}", f"the nearest is {nearest}")
+    micro = micro_batch_size or batch_size
+    if batch_size % micro:
+        nearest = min((m for m in range(1, batch_size + 1) if batch_size % m == 0), key=lambda m: abs(m - micro))
+        raise UsageError("--micro-batch-size", f"{micro} does not divide {batch_size}", f"the nearest is {nearest}")
+    return micro
+
+
+def default_held_out(source: str, held_out: str | None) -> list[Record]:
+    """Return the problems to measure on: those of `held_out`, else the test split of an embedded set, else none."""
+    chosen = held_out or (source if source in EMBEDDED else None)
+    return read_problem_list(chosen, "test") if chosen else []
+
+
+def train_grpo(
+    problems: list[Record], held_out: list[Record], plan: GrpoPlan, folder: Path, checkpoint: Path | None
+) -> None:
+    """Train a model by GRPO on `problems` and save it into `folder`; measure it before and after on `held_out`.
+
+    Args:
+        checkpoint: where a run that was stopped goes on from, None for a new one.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C; the step is finished and a checkpoint saved first.
+    """
+    from r1kit.callbacks import RunCallback
+    from r1kit.model import load_model, read_card, save_model
+
+    model, tokenizer = load_model(plan.model, plan.dtype)
+    style = plan.style or default_style(read_card(plan.model), tokenizer)
+    plan = replace(plan, style=style)
+    card = _card(problems, plan)
+
+    before = list(_evaluate(folder / "eval-before.jsonl", held_out, model, tokenizer, plan)) if held_out else []
+    grader = RolloutGrader(problems, plan.weights)
+    trainer = new_trainer(model, tokenizer, problems, grader, plan, folder)
+    callback = RunCallback(folder, RunView(f"grpo {plan.model}", plan.steps), grader, plan.samples_every, card)
+    trainer.add_callback(callback)
+    with callback.watching():
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if callback.interrupted:
+        raise KeyboardInterrupt
+
+    model.eval()
+    after = list(_evaluate(folder / "eval-after.jsonl", held_out, model, tokenizer, plan)) if held_out else []
+    metrics = {"before": measure(before), "after": measure(after)} if held_out else {}
+    save_model(model, tokenizer, folder, {**card, "metrics": {k: m.as_json() for k, m in metrics.items()}})
+    _report(folder, metrics, before, after)
+
+
+class RolloutGrader:
+    """The rewards of a run as TRL calls them: one function a reward over a batch, which is graded once."""
+
+    def __init__(self, problems: list[Record], weights: dict[str, float]):
+        self.problems, self.weights = problems, weights
+        self.last: list[Record] = []  # the scored rollouts of the newest batch
+        self._graded: object = None
+
+    def functions(self) -> list[Any]:
+        """Return a reward function for each reward, by its name."""
+
+        def column(name: str) -> Any:
+            def reward(completions: list[str], index: list[int], **columns: Any) -> list[float | None]:
+                if self._graded is not completions:
+                    rows = zip(index, completions, columns["completion_ids"], strict=True)
+                    self.last = [self._score(i, text, ids) for i, text, ids in rows]
+                    self._graded = completions
+                return [scored["rewards"][name] for scored in self.last]
+
+            reward.__name__ = name
+            return reward
+
+        return [column(name) for name in self.weights]
+
+    def _score(self, index: int, completion: str, token_ids: list[int]) -> Record:
+        rollout = self.problems[index].derive(completion=completion, completion_tokens=len(token_ids))
+        return score_rollout(rollout, self.weights)
+
+
+def new_trainer(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    problems: list[Record],
+    grader: RolloutGrader,
+    plan: GrpoPlan,
+    folder: Path,
+) -> "ReasoningTrainer":
+    """Return the trainer of a run, with TRL's settings made from the plan."""
+    import torch
+    from datasets import Dataset
+    from transformers.trainer_callback import PrinterCallback
+    from trl import GRPOConfig
+
+    from r1kit.trainer import ReasoningTrainer
+
+    assert plan.style is not None
+    prompts = [render_prompt(problem, plan.style, tokenizer) for problem in problems]
+    settings = {
+        "output_dir": str(folder / CHECKPOINTS),
+        "max_steps": plan.steps,
+        "per_device_train_batch_size": plan.micro_batch_size,
+        "gradient_accumulation_steps": plan.batch_size // plan.micro_batch_size,
+        "num_generations": plan.n,
+        "max_completion_length": plan.max_tokens,
+        "temperature": plan.temperature,
+        "learning_rate": plan.learning_rate,
+        "lr_scheduler_type": "constant",
+        "reward_weights": list(plan.weights.values()),
+        "seed": plan.seed,
+        "bf16": plan.dtype == "bfloat16",
+        "gradient_checkpointing": model.num_parameters() > 100_000_000,
+        "use_cpu": not torch.cuda.is_available(),
+        "remove_unused_columns": False,
+        "logging_steps": 1,
+        "save_steps": plan.save_every,
+        "save_total_limit": 2,
+        "report_to": "none",
+        "disable_tqdm": True,
+        **plan.settings,
+    }
+    trainer = ReasoningTrainer(
+        model=model,
+        reward_funcs=grader.functions(),
+        args=GRPOConfig(**settings),
+        train_dataset=Dataset.from_dict({"prompt": prompts, "index": list(range(len(prompts)))}),
+        processing_class=tokenizer,
+        add_special_tokens=plan.style not in ("chat", "cot"),
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def _card(problems: list[Record], plan: GrpoPlan) -> dict[str, Any]:
+    """Return what r1kit.json says of the run's models."""
+    digest = hashlib.sha256("".join(map(to_line, problems)).encode()).hexdigest()
+    return {
+        "command": "grpo",
+        "parent": plan.model,
+        "prompt_style": plan.style,
+        "seed": plan.seed,
+        "data_hash": digest[:16],
+        "rewards": plan.weights,
+    }
+
+
+def _evaluate(
+    path: Path, problems: list[Record], model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", plan: GrpoPlan
+) -> Iterator[Record]:
+    """Yield scored rollouts of the held-out problems, from `path` where an earlier start of the run left them."""
+    if not path.exists():
+        sampling = Sampling(plan.temperature, 1.0, plan.max_tokens, plan.seed)
+        rollout_plan = RolloutPlan(plan.eval_samples, sampling, plan.style)
+        rollouts = sample_rollouts(problems, model, tokenizer, plan.style, rollout_plan)
+        write_records(score_rollouts(rollouts, {"accuracy": 1.0, "format": 1.0}, RewardSummary()), str(path))
+    yield from read_records(str(path))
+
+
+def _report(folder: Path, metrics: dict[str, Metrics], before: list[Record], after: list[Record]) -> None:
+    """Print curves, the table before → after, and one problem answered by both models, on stderr."""
+    draw_curves(read_log(folder))
+    if metrics:
+        say("", f"held out: {metrics['after'].problems} problems, 95 % intervals over problems", *format_table(metrics))
+        chosen = next((i for i, r in enumerate(after) if r["rewards"]["accuracy"] and not before[i]["reward"]), 0)
+        say("", f"{after[chosen]['prompt']}   (answer: {after[chosen].get('answer')})")
+        say(f"  before: {before[chosen]['completion'].strip()}", f"  after:  {after[chosen]['completion'].strip()}")
+    say("", f"the model is in {folder}; r1kit rollout --model {folder} samples from it")

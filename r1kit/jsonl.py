@@ -1,0 +1,128 @@
+"""Records in and out: JSON Lines from files and stdin, streamed, to stdout or to a file that is whole or not there."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from r1kit.errors import UserError
+
+STDIO = "-"
+
+
+class Record(dict[str, Any]):
+    """A JSON object that knows where it was read: `place` is "FILE:LINE"."""
+
+    def __init__(self, fields: dict[str, Any], place: str):
+        super().__init__(fields)
+        self.place = place
+
+    def derive(self, **fields: Any) -> "Record":
+        """Return a copy with `fields` set, from the same place."""
+        return Record({**self, **fields}, self.place)
+
+    def need(self, field: str, remedy: str) -> Any:
+        """Return a field's value.
+
+        Raises:
+            UserError: the field is missing or null; names the place and the remedy.
+        """
+        if self.get(field) is None:
+            raise UserError(self.place, f'no "{field}"', remedy)
+        return self[field]
+
+
+def read_records(*paths: str) -> Iterator[Record]:
+    """Yield the records of JSON Lines files one after another; "-" is stdin, empty lines are passed over.
+
+    Raises:
+        UserError: a file cannot be read, or a line is not one JSON object.
+    """
+    for path in paths or (STDIO,):
+        if path == STDIO:
+            yield from _parse_lines(sys.stdin, "<stdin>")
+            continue
+        try:
+            file = open(path, encoding="utf-8")
+        except OSError as error:
+            raise UserError(path, f"cannot be read ({error.strerror})", "name a JSON Lines file, or - for stdin") from None
+        with file:
+            yield from _parse_lines(file, path)
+
+
+def _parse_lines(file: TextIO, name: str) -> Iterator[Record]:
+    number = 0
+    while True:  # not `for line in file`: each line is handed on before the next is awaited
+        number += 1
+        try:
+            line = file.readline()
+        except UnicodeDecodeError:
+            raise UserError(f"{name}:{number}", "not UTF-8 text", "convert the file to UTF-8") from None
+        except OSError as error:
+            raise UserError(name, f"cannot be read ({error.strerror})") from None
+        if not line:
+            return
+        if line.strip():
+            yield _parse_line(line, f"{name}:{number}")
+
+
+def _parse_line(line: str, place: str) -> Record:
+    try:
+        fields = json.loads(line, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise UserError(place, f"not JSON ({error})", "each line must be one JSON object") from None
+    except RecursionError:
+        raise UserError(place, "nested too deep", "each line must be one JSON object") from None
+    if not isinstance(fields, dict):
+        raise UserError(place, "not a JSON object", "each line must be one JSON object")
+    return Record(fields, place)
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def to_line(record: dict[str, Any]) -> str:
+    """Return a record as one line of JSON, with its line end; NaN and infinity are refused."""
+    return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_records(records: Iterable[dict[str, Any]], output: str) -> int:
+    """Write records as they come, each flushed, to stdout ("-") or to a file; return how many.
+
+    A file is written as OUTPUT.part and renamed once whole, so that a failed run leaves the old file as it was and
+    keeps what was done in the part file.
+    """
+    with open_output(output) as file:
+        count = 0
+        for count, record in enumerate(records, start=1):
+            file.write(to_line(record))
+            file.flush()
+    return count
+
+
+@contextmanager
+def open_output(output: str) -> Iterator[TextIO]:
+    """Open stdout ("-"), or OUTPUT.part, which becomes OUTPUT when the block ends without an error."""
+    if output == STDIO:
+        yield sys.stdout
+        return
+    path, part = Path(output), Path(output + ".part")
+    if path.is_dir():
+        raise UserError(output, "is a folder", "name a file, or - for stdout")
+    try:
+        file = part.open("w", encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise UserError(output, f"cannot be written ({error.strerror})", "make its folder first") from None
+    try:
+        with file:
+            yield file
+    except BaseException:
+        if part.stat().st_size == 0:
+            part.unlink()
+        else:
+            print(f"r1kit: what was done before the error is kept in {part}", file=sys.stderr)  # noqa: T201
+        raise
+    part.replace(path)

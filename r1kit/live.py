@@ -1,0 +1,104 @@
+"""A training run to look at: one live view on a terminal, plain lines elsewhere; curves and tables at the end."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+console = Console(stderr=True, highlight=False)
+
+# title in the view: the reading of a log line
+READINGS = {
+    "reward": lambda line: f"{line['reward']:.3f}",
+    "length": lambda line: f"{line['length']:.1f}",
+    "entropy": lambda line: f"{line['entropy']:.3f}",
+    "zero-signal groups": lambda line: f"{line['zero_signal']:.0%}",
+    "generation": lambda line: _speed(line, "generate"),
+    "training": lambda line: _speed(line, "train"),
+}
+PLAIN_EVERY = 10  # seconds between plain lines
+
+
+def _speed(line: dict[str, Any], phase: str) -> str:
+    seconds = line["seconds"][phase]
+    return f"{line['tokens'][phase] / seconds:,.0f} tokens/s" if seconds else "–"
+
+
+class RunView:
+    """Shows the log lines of a run as they come."""
+
+    def __init__(self, title: str, steps: int):
+        self.title, self.steps = title, steps
+        self.done_before: int | None = None  # the step that this process began after
+        self.started = self.printed = time.monotonic()
+        self.live: Live | None = None
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Show the view while the block runs."""
+        self.started = time.monotonic()
+        if not console.is_terminal:
+            yield
+            return
+        with Live(console=console, refresh_per_second=4) as self.live:
+            yield
+        self.live = None
+
+    def show(self, line: dict[str, Any]) -> None:
+        """Show a line of the log."""
+        if self.done_before is None:
+            self.done_before = line["step"] - 1
+        if self.live is not None:
+            self.live.update(self._table(line))
+        elif line["step"] == self.steps or time.monotonic() - self.printed > PLAIN_EVERY:
+            self.printed = time.monotonic()
+            readings = [f"{title} {read(line)}" for title, read in READINGS.items()]
+            say(f"step {line['step']}/{self.steps}  " + "  ".join(readings) + f"  left {self._left(line)}")
+
+    def _table(self, line: dict[str, Any]) -> Table:
+        table = Table(title=f"{self.title}   step {line['step']}/{self.steps}   left {self._left(line)}", show_header=False)
+        for title, read in READINGS.items():
+            table.add_row(title, read(line))
+            if title == "reward":
+                for name, value in line["rewards"].items():
+                    table.add_row(f"  {name}", "–" if value is None else f"{value:.3f}")
+        return table
+
+    def _left(self, line: dict[str, Any]) -> str:
+        assert self.done_before is not None
+        per_step = (time.monotonic() - self.started) / (line["step"] - self.done_before)
+        seconds = round(per_step * (self.steps - line["step"]))
+        return f"{seconds // 60}:{seconds % 60:02d}"
+
+
+def draw_curves(log: list[dict[str, Any]]) -> None:
+    """Draw reward parts and completion length over the steps of a run."""
+    if len(log) < 2:
+        return
+    import plotext
+
+    steps = [line["step"] for line in log]
+    for title, curves in (
+        ("mean reward of a step", {name: [line["rewards"][name] for line in log] for name in log[0]["rewards"]}),
+        ("mean completion length (tokens)", {"length": [line["length"] for line in log]}),
+    ):
+        plotext.clear_figure()
+        plotext.theme("clear" if not console.is_terminal else "default")
+        plotext.plot_size(min(console.width, 100), 14)
+        plotext.title(title)
+        for name, values in curves.items():
+            points = [(step, value) for step, value in zip(steps, values, strict=True) if value is not None]
+            if points:
+                plotext.plot(*zip(*points, strict=True), label=name)
+        say(plotext.build())
+
+
+def say(*lines: str) -> None:
+    """Print lines on stderr."""
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)  # noqa: T201

@@ -1,0 +1,121 @@
+"""Models: names to folders, load, save, and r1kit.json, which says what made a folder."""
+
+import json
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from r1kit import __version__
+from r1kit.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+BASE = "base"
+BASE_FOLDER = Path(__file__).parent / "embedded" / "base"
+CARD = "r1kit.json"
+LIBRARIES = ("torch", "transformers", "trl", "math-verify")
+
+
+def resolve_model(name: str) -> str:
+    """Return the folder of a model, or the hub name as it is; `base` is the model inside the package.
+
+    Raises:
+        UserError: a folder that holds no whole model, or a name that is neither a folder nor ORGANISATION/NAME.
+    """
+    if name == BASE:
+        return str(BASE_FOLDER)
+    folder = Path(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise UserError(name, "no config.json, so no whole model", "name a model folder in Hugging Face layout")
+        if not any(folder.glob("*.safetensors")):
+            raise UserError(name, "no *.safetensors", "r1kit loads safetensors only; save the weights in that format")
+        return name
+    if name.count("/") != 1 or name.startswith((".", "/", "~")) or folder.is_file():
+        raise UserError(name, "no such model folder", "name a folder, a hub name (ORGANISATION/NAME), or base")
+    return name
+
+
+def load_model(
+    name: str, dtype: str = "float32", trust_remote_code: bool = False
+) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
+    """Return a causal language model in eval mode and its tokenizer, on the GPU where there is one.
+
+    Raises:
+        UserError: the name leads to no model, or what it leads to cannot be loaded.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    path = resolve_model(name)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            path, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=trust_remote_code
+        )
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(name, f"cannot be loaded ({_first_line(error)})", "check the folder or the hub name") from None
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return model.to(device).eval(), tokenizer
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def save_model(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path, card: dict[str, Any]
+) -> None:
+    """Save weights, tokenizer and `card` into `folder`; config.json comes last, so that a torn save shows."""
+    part = folder / "model.part"
+    if part.exists():
+        shutil.rmtree(part)
+    model.save_pretrained(part)
+    tokenizer.save_pretrained(part)
+    write_card(part, card)
+    (folder / "config.json").unlink(missing_ok=True)
+    for path in sorted(part.iterdir(), key=lambda path: path.name == "config.json"):
+        path.replace(folder / path.name)
+    part.rmdir()
+
+
+def write_card(folder: Path, card: dict[str, Any]) -> None:
+    """Write r1kit.json into a model folder: `card` and the versions of what made it."""
+    text = json.dumps({**card, "versions": versions()}, ensure_ascii=False, indent=2)
+    (folder / CARD).write_text(text + "\n", encoding="utf-8")
+
+
+def read_card(name: str) -> dict[str, Any]:
+    """Return what r1kit.json says of a model, {} where there is none."""
+    path = Path(resolve_model(name)) / CARD
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of r1kit and of the libraries whose change can change a result."""
+    found = {"r1kit": __version__}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def end_token_ids(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> "torch.Tensor":
+    """Return the ids (E,) that end a completion: the generation config's, and the tokenizer's own."""
+    import torch
+
+    ids = model.generation_config.eos_token_id if model.generation_config is not None else None
+    found = set(ids if isinstance(ids, list) else [] if ids is None else [ids])
+    if tokenizer.eos_token_id is not None:
+        found.add(tokenizer.eos_token_id)
+    return torch.tensor(sorted(found), dtype=torch.long, device=model.device)

@@ -1,0 +1,108 @@
+"""Problems to rollouts: n completions of each prompt, as records, in input order."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from r1kit.engines import Completion, Sampling
+from r1kit.errors import UserError
+from r1kit.jsonl import Record
+from r1kit.prompts import PromptStyle, encode_prompt
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class RolloutPlan:
+    """How problems become rollouts."""
+
+    n: int = 1  # completions of each problem
+    sampling: Sampling = Sampling()
+    style: PromptStyle | None = None  # None: the model's own
+    batch_size: int = 256  # completions generated side by side
+    with_logprobs: bool = False
+
+
+def rollout_problems(problems: Iterable[Record], model_name: str, dtype: str, plan: RolloutPlan) -> Iterator[Record]:
+    """Yield the rollouts of problems as they stream in; the model is loaded once the first ones are read."""
+    windows = _windows(problems, plan)
+    first = next(windows, None)
+    if first is None:
+        return
+    from r1kit.model import load_model, read_card
+    from r1kit.prompts import default_style
+
+    model, tokenizer = load_model(model_name, dtype)
+    style = plan.style or default_style(read_card(model_name), tokenizer)
+    yield from _rollout_window(first, model, tokenizer, style, plan)
+    for window in windows:
+        yield from _rollout_window(window, model, tokenizer, style, plan)
+
+
+def sample_rollouts(
+    problems: Iterable[Record],
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    style: PromptStyle,
+    plan: RolloutPlan,
+) -> Iterator[Record]:
+    """Yield the rollouts of problems by a model that is loaded."""
+    for window in _windows(problems, plan):
+        yield from _rollout_window(window, model, tokenizer, style, plan)
+
+
+def _windows(problems: Iterable[Record], plan: RolloutPlan) -> Iterator[list[Record]]:
+    """Yield the problems of one batch after another; an id that comes again would draw the same completions."""
+    stream = iter(problems)
+    seen: set[str] = set()
+    while window := list(islice(stream, max(1, plan.batch_size // plan.n))):
+        for problem in window:
+            if problem["id"] in seen:
+                raise UserError(problem.place, f'the id "{problem["id"]}" stands twice', "give each problem its own id")
+            seen.add(problem["id"])
+        yield window
+
+
+def _rollout_window(
+    window: list[Record],
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    style: PromptStyle,
+    plan: RolloutPlan,
+) -> Iterator[Record]:
+    from r1kit.engines.transformers import sample_completions
+
+    prompts = [encode_prompt(problem, style, tokenizer) for problem in window]
+    _check_lengths(window, prompts, getattr(model.config, "max_position_embeddings", None), plan.sampling.max_tokens)
+    keys = [[f"{problem['id']}/{sample}" for sample in range(plan.n)] for problem in window]
+    groups = sample_completions(model, tokenizer, prompts, keys, plan.sampling)
+    for problem, prompt, group in zip(window, prompts, groups, strict=True):
+        for sample, completion in enumerate(group):
+            text = tokenizer.decode(completion.token_ids, skip_special_tokens=True)
+            yield _as_rollout(problem, sample, text, len(prompt), completion, plan)
+
+
+def _as_rollout(
+    problem: Record, sample: int, text: str, prompt_tokens: int, completion: Completion, plan: RolloutPlan
+) -> Record:
+    rollout = problem.derive(
+        sample=sample,
+        completion=text,
+        finish_reason=completion.finish_reason,
+        prompt_tokens=prompt_tokens,
+        completion_tokens=len(completion.token_ids),
+    )
+    if plan.with_logprobs:
+        rollout["logprobs"] = [round(value, 6) for value in completion.logprobs]
+    return rollout
+
+
+def _check_lengths(window: list[Record], prompts: list[list[int]], limit: int | None, max_tokens: int) -> None:
+    for problem, prompt in zip(window, prompts, strict=True):
+        if not prompt:
+            raise UserError(problem.place, "the prompt is empty", "give the problem a prompt")
+        if limit is not None and len(prompt) + max_tokens > limit:
+            what = f"{len(prompt)} prompt tokens and --max-tokens {max_tokens} pass the model's {limit}"
+            raise UserError(problem.place, what, "lower --max-tokens or shorten the prompt")

@@ -1,0 +1,95 @@
+"""The folder of a training run: whose it is, what can be resumed, and its logs.
+
+    OUT/run.json          the settings, written first
+    OUT/log.jsonl         a line a step
+    OUT/samples.jsonl     scored rollouts of some steps
+    OUT/checkpoints/      checkpoint-STEP: model folders with the trainer's state
+    OUT/config.json …     the trained model, at the end
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from r1kit.errors import UserError
+from r1kit.jsonl import read_records, to_line
+
+SETTINGS, LOG, SAMPLES, CHECKPOINTS = "run.json", "log.jsonl", "samples.jsonl", "checkpoints"
+
+
+def claim_folder(folder: Path, settings: dict[str, Any], resume: bool, overwrite: bool) -> Path | None:
+    """Make or take a run folder for a run with `settings`; return the checkpoint to go on from, None at the start.
+
+    Raises:
+        UserError: the folder holds something and neither flag says what to do with it, the run to resume had other
+            settings, or the folder to overwrite is no run's.
+    """
+    if not folder.exists() or not any(folder.iterdir()):
+        folder.mkdir(parents=True, exist_ok=True)
+    elif not (folder / SETTINGS).is_file():
+        raise UserError(str(folder), "holds files that are no run of r1kit", "name another folder with -o")
+    elif resume:
+        _refuse_changes(folder, settings)
+        checkpoint = latest_checkpoint(folder)
+        _cut_logs(folder, 0 if checkpoint is None else checkpoint_step(checkpoint))
+        return checkpoint
+    elif overwrite:
+        shutil.rmtree(folder)
+        folder.mkdir()
+    else:
+        raise UserError(str(folder), "holds another run", "say --resume, --overwrite, or another folder with -o")
+    (folder / SETTINGS).write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return None
+
+
+def _refuse_changes(folder: Path, settings: dict[str, Any]) -> None:
+    """Compare as JSON, and let `steps` grow: a finished run may be made longer."""
+    before = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+    now = json.loads(json.dumps(settings))
+    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    if changed and changed != ["steps"]:
+        key = next(key for key in changed if key != "steps")
+        what = f"the run has {key} {before.get(key)!r}, not {now.get(key)!r}"
+        raise UserError(str(folder), what, "resume with the same settings, or say --overwrite")
+    (folder / SETTINGS).write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def latest_checkpoint(folder: Path) -> Path | None:
+    """Return the newest checkpoint that is whole: trainer_state.json is the last file that is written."""
+    whole = [p.parent for p in (folder / CHECKPOINTS).glob("checkpoint-*/trainer_state.json") if _is_json(p)]
+    return max(whole, key=checkpoint_step, default=None)
+
+
+def checkpoint_step(checkpoint: Path) -> int:
+    """Return the step that a checkpoint was saved at."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False
+    return True
+
+
+def _cut_logs(folder: Path, step: int) -> None:
+    """Drop the lines of steps after `step`, which will be made again, and a torn last line."""
+    for path in (folder / LOG, folder / SAMPLES):
+        if not path.exists():
+            continue
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        path.write_text("".join(kept), encoding="utf-8")
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """Return the lines of log.jsonl."""
+    return list(read_records(str(folder / LOG)))
+
+
+def append_records(path: Path, records: list[dict[str, Any]]) -> None:
+    """Append records to a log of the run."""
+    with path.open("a", encoding="utf-8", newline="\n") as file:
+        file.writelines(map(to_line, records))
