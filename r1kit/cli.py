@@ -180,17 +180,17 @@ def evaluate(
         r1kit eval scored.jsonl
     """
     from r1kit.engines import Sampling
-    from r1kit.evaluate import evaluate_files, evaluate_models, format_table
+    from r1kit.evaluate import Row, evaluate_files, evaluate_models, format_table
     from r1kit.rollout import RolloutPlan
 
-    if scored and (model or on) or not scored and not (model and on):
+    if (scored and (model or on)) or (not scored and not (model and on)):
         raise UsageError("eval", "nothing to measure, or too much", "give scored rollouts, or --model and --on")
     if scored:
         rows = evaluate_files(scored)
     else:
         plan = RolloutPlan(samples, Sampling(temperature, top_p, max_tokens, seed), prompt_style, batch_size)
         rows = evaluate_models(model or [], on or [], _dtype(dtype), plan)
-    measured = {}
+    measured: dict[str, Row] = {}
     write_records((measured.setdefault(row.name, row).as_json() for row in rows), output)
     _say(format_table({name: row.metrics for name, row in measured.items()}))
 
@@ -236,6 +236,7 @@ def grpo(
     """
     from r1kit.data import read_problem_list
     from r1kit.grpo import GrpoPlan, check_batch, default_held_out, parse_settings, train_grpo
+    from r1kit.model import resolve_model
     from r1kit.reward import parse_rewards
     from r1kit.run_folder import claim_folder
 
@@ -257,6 +258,7 @@ def grpo(
         samples_every=samples_every,
         settings=parse_settings(settings or []),
     )
+    resolve_model(model)
     train, test = read_problem_list(problems, "train"), default_held_out(problems, held_out)
     folder = output or Path("grpo-" + Path(model).name)
     train_grpo(train, test, plan, folder, claim_folder(folder, plan.as_json(problems), resume, overwrite))

@@ -65,9 +65,7 @@ def parse_renames(pairs: Iterable[str]) -> dict[str, str]:
     return renames
 
 
-def select_problems(
-    source: str, split: str, renames: dict[str, str], limit: int | None
-) -> Iterator[Record]:
+def select_problems(source: str, split: str, renames: dict[str, str], limit: int | None) -> Iterator[Record]:
     """Yield at most `limit` problems of a source, fields renamed by {old: new} before anything else is read."""
     if source in EMBEDDED or not renames:
         problems = read_problems(source, split)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from itertools import groupby
 from math import sqrt
 from statistics import fmean, stdev
 
@@ -10,6 +9,7 @@ from r1kit.data import read_problems
 from r1kit.errors import UserError
 from r1kit.jsonl import Record, read_records
 from r1kit.model import versions
+from r1kit.records import groups_of_rollouts
 from r1kit.reward import RewardSummary, score_rollouts
 from r1kit.rollout import RolloutPlan, rollout_problems
 from r1kit.vote import count_votes, is_correct, read_answer
@@ -77,24 +77,28 @@ def measure(scored: Iterable[Record]) -> Metrics:
     Raises:
         UserError: a rollout is not scored, the rollouts of a problem do not stand together, or there are none.
     """
-    counts, passes, consensus, formats, lengths = [], [], [], [], []
-    seen: set[str] = set()
-    for problem_id, group in groupby(scored, key=lambda r: r.need("id", "run r1kit rollout first")):
-        members = list(group)
-        if problem_id in seen:
-            raise UserError(members[0].place, f'the rollouts of "{problem_id}" do not stand together', "sort by id")
-        seen.add(problem_id)
+    counts: list[int] = []
+    passes: list[float] = []
+    consensus: list[float] = []
+    formats: list[float] = []
+    lengths: list[float] = []
+    for members in groups_of_rollouts(scored):
         counts.append(len(members))
         lengths.append(fmean(m.need("completion_tokens", "run r1kit rollout first") for m in members))
         passes += _mean_reward(members, "accuracy")
         formats += _mean_reward(members, "format")
         consensus += _consensus(members)
-    if not counts:
-        raise UserError("input", "no rollouts to measure", "give scored rollouts, or --model and --on")
     length = estimate_mean(lengths, low=0)
-    assert length is not None
-    shares = (estimate_mean(values, 0, 1) for values in (passes, consensus, formats))
-    return Metrics(len(counts), min(counts), *shares, length)
+    if length is None:
+        raise UserError("input", "no rollouts to measure", "give scored rollouts, or --model and --on")
+    return Metrics(
+        problems=len(counts),
+        samples=min(counts),
+        pass_at_1=estimate_mean(passes, 0, 1),
+        cons_at_k=estimate_mean(consensus, 0, 1),
+        format_rate=estimate_mean(formats, 0, 1),
+        mean_length=length,
+    )
 
 
 def _mean_reward(members: list[Record], name: str) -> list[float]:
@@ -108,7 +112,7 @@ def _consensus(members: list[Record]) -> list[float]:
     if gold is None or members[0]["rewards"].get("accuracy") is None:
         return []
     votes = count_votes([read_answer(member) for member in members])
-    correct = is_correct(str(gold), max(votes, key=lambda answer: votes[answer]) if votes else None)
+    correct = is_correct(str(gold), max(votes, key=votes.__getitem__, default=None))
     return [] if correct is None else [float(correct)]
 
 
@@ -150,17 +154,16 @@ def format_table(rows: dict[str, Metrics]) -> list[str]:
     lines = [" " * width + "".join(f"  {title:>20}" for title in titles)]
     for name, m in rows.items():
         shares = [_percent(estimate) for estimate in (m.pass_at_1, m.cons_at_k, m.format_rate)]
-        lines.append(f"{name:<{width}}" + "".join(f"  {cell:>20}" for cell in (*shares, _plain(m.mean_length))))
+        lines.append(f"{name:<{width}}" + "".join(f"  {cell:>20}" for cell in (*shares, _with_interval(m.mean_length))))
     return lines
 
 
 def _percent(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "–"
-    interval = "" if estimate.low is None else f" [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
-    return f"{100 * estimate.value:.1f} %{interval}"
+    return "–" if estimate is None else _with_interval(estimate, 100, " %")
 
 
-def _plain(estimate: Estimate) -> str:
-    interval = "" if estimate.low is None else f" [{estimate.low:.1f}, {estimate.high:.1f}]"
-    return f"{estimate.value:.1f}{interval}"
+def _with_interval(estimate: Estimate, scale: float = 1, unit: str = "") -> str:
+    text = f"{scale * estimate.value:.1f}{unit}"
+    if estimate.low is None or estimate.high is None:
+        return text
+    return f"{text} [{scale * estimate.low:.1f}, {scale * estimate.high:.1f}]"

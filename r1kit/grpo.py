@@ -6,7 +6,8 @@ Source: DeepSeek-R1 (arXiv 2501.12948), section 2.2; GRPO itself: DeepSeekMath (
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,9 +58,9 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
     """Return {key: value} of "KEY=VALUE" pairs; a value is read as JSON where it is JSON, else as text.
 
     Raises:
-        UsageError: a pair of another form.
+        UsageError: a pair of another form, or a key that TRL's GRPOConfig lacks.
     """
-    settings = {}
+    settings: dict[str, Any] = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
         if not (key and separator):
@@ -68,6 +69,13 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
             settings[key] = json.loads(value)
         except ValueError:
             settings[key] = value
+    if settings:
+        from trl import GRPOConfig
+
+        known = [f.name for f in fields(GRPOConfig)]
+        for key in settings.keys() - set(known):
+            nearest = get_close_matches(key, known, 1, 0)[0]
+            raise UsageError("--set", f'TRL has no setting "{key}"', f"the nearest is {nearest}")
     return settings
 
 
@@ -111,21 +119,24 @@ def train_grpo(
 
     model, tokenizer = load_model(plan.model, plan.dtype)
     style = plan.style or default_style(read_card(plan.model), tokenizer)
-    plan = replace(plan, style=style)
-    card = _card(problems, plan)
+    card = _card(problems, style, plan)
 
-    before = list(_evaluate(folder / "eval-before.jsonl", held_out, model, tokenizer, plan)) if held_out else []
+    def evaluate(name: str) -> list[Record]:
+        return list(_evaluate(folder / name, held_out, model, tokenizer, style, plan)) if held_out else []
+
+    before = evaluate("eval-before.jsonl")
     grader = RolloutGrader(problems, plan.weights)
-    trainer = new_trainer(model, tokenizer, problems, grader, plan, folder)
+    trainer = new_trainer(model, tokenizer, problems, style, grader, plan, folder)
     callback = RunCallback(folder, RunView(f"grpo {plan.model}", plan.steps), grader, plan.samples_every, card)
     trainer.add_callback(callback)
     with callback.watching():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if callback.interrupted:
+        say(f"stopped after step {trainer.state.global_step}; go on with --resume")
         raise KeyboardInterrupt
 
     model.eval()
-    after = list(_evaluate(folder / "eval-after.jsonl", held_out, model, tokenizer, plan)) if held_out else []
+    after = evaluate("eval-after.jsonl")
     metrics = {"before": measure(before), "after": measure(after)} if held_out else {}
     save_model(model, tokenizer, folder, {**card, "metrics": {k: m.as_json() for k, m in metrics.items()}})
     _report(folder, metrics, before, after)
@@ -164,6 +175,7 @@ def new_trainer(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
     problems: list[Record],
+    style: PromptStyle,
     grader: RolloutGrader,
     plan: GrpoPlan,
     folder: Path,
@@ -176,8 +188,7 @@ def new_trainer(
 
     from r1kit.trainer import ReasoningTrainer
 
-    assert plan.style is not None
-    prompts = [render_prompt(problem, plan.style, tokenizer) for problem in problems]
+    prompts = [render_prompt(problem, style, tokenizer) for problem in problems]
     settings = {
         "output_dir": str(folder / CHECKPOINTS),
         "max_steps": plan.steps,
@@ -207,19 +218,19 @@ def new_trainer(
         args=GRPOConfig(**settings),
         train_dataset=Dataset.from_dict({"prompt": prompts, "index": list(range(len(prompts)))}),
         processing_class=tokenizer,
-        add_special_tokens=plan.style not in ("chat", "cot"),
+        add_special_tokens=style not in ("chat", "cot"),
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
 
 
-def _card(problems: list[Record], plan: GrpoPlan) -> dict[str, Any]:
+def _card(problems: list[Record], style: PromptStyle, plan: GrpoPlan) -> dict[str, Any]:
     """Return what r1kit.json says of the run's models."""
     digest = hashlib.sha256("".join(map(to_line, problems)).encode()).hexdigest()
     return {
         "command": "grpo",
         "parent": plan.model,
-        "prompt_style": plan.style,
+        "prompt_style": style,
         "seed": plan.seed,
         "data_hash": digest[:16],
         "rewards": plan.weights,
@@ -227,13 +238,17 @@ def _card(problems: list[Record], plan: GrpoPlan) -> dict[str, Any]:
 
 
 def _evaluate(
-    path: Path, problems: list[Record], model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", plan: GrpoPlan
+    path: Path,
+    problems: list[Record],
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    style: PromptStyle,
+    plan: GrpoPlan,
 ) -> Iterator[Record]:
     """Yield scored rollouts of the held-out problems, from `path` where an earlier start of the run left them."""
     if not path.exists():
         sampling = Sampling(plan.temperature, 1.0, plan.max_tokens, plan.seed)
-        rollout_plan = RolloutPlan(plan.eval_samples, sampling, plan.style)
-        rollouts = sample_rollouts(problems, model, tokenizer, plan.style, rollout_plan)
+        rollouts = sample_rollouts(problems, model, tokenizer, style, RolloutPlan(plan.eval_samples, sampling))
         write_records(score_rollouts(rollouts, {"accuracy": 1.0, "format": 1.0}, RewardSummary()), str(path))
     yield from read_records(str(path))
 
@@ -243,7 +258,7 @@ def _report(folder: Path, metrics: dict[str, Metrics], before: list[Record], aft
     draw_curves(read_log(folder))
     if metrics:
         say("", f"held out: {metrics['after'].problems} problems, 95 % intervals over problems", *format_table(metrics))
-        chosen = next((i for i, r in enumerate(after) if r["rewards"]["accuracy"] and not before[i]["reward"]), 0)
+        chosen = max(range(len(after)), key=lambda i: (after[i]["reward"] or 0) - (before[i]["reward"] or 0))
         say("", f"{after[chosen]['prompt']}   (answer: {after[chosen].get('answer')})")
         say(f"  before: {before[chosen]['completion'].strip()}", f"  after:  {after[chosen]['completion'].strip()}")
     say("", f"the model is in {folder}; r1kit rollout --model {folder} samples from it")

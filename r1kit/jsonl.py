@@ -45,9 +45,11 @@ def read_records(*paths: str) -> Iterator[Record]:
             yield from _parse_lines(sys.stdin, "<stdin>")
             continue
         try:
-            file = open(path, encoding="utf-8")
+            file = open(path, encoding="utf-8")  # noqa: SIM115
         except OSError as error:
-            raise UserError(path, f"cannot be read ({error.strerror})", "name a JSON Lines file, or - for stdin") from None
+            raise UserError(
+                path, f"cannot be read ({error.strerror})", "name a JSON Lines file, or - for stdin"
+            ) from None
         with file:
             yield from _parse_lines(file, path)
 
@@ -97,9 +99,10 @@ def write_records(records: Iterable[dict[str, Any]], output: str) -> int:
     """
     with open_output(output) as file:
         count = 0
-        for count, record in enumerate(records, start=1):
+        for record in records:
             file.write(to_line(record))
             file.flush()
+            count += 1
     return count
 
 

@@ -61,7 +61,9 @@ class RunView:
             say(f"step {line['step']}/{self.steps}  " + "  ".join(readings) + f"  left {self._left(line)}")
 
     def _table(self, line: dict[str, Any]) -> Table:
-        table = Table(title=f"{self.title}   step {line['step']}/{self.steps}   left {self._left(line)}", show_header=False)
+        table = Table(
+            title=f"{self.title}   step {line['step']}/{self.steps}   left {self._left(line)}", show_header=False
+        )
         for title, read in READINGS.items():
             table.add_row(title, read(line))
             if title == "reward":
@@ -88,14 +90,14 @@ def draw_curves(log: list[dict[str, Any]]) -> None:
         ("mean completion length (tokens)", {"length": [line["length"] for line in log]}),
     ):
         plotext.clear_figure()
-        plotext.theme("clear" if not console.is_terminal else "default")
         plotext.plot_size(min(console.width, 100), 14)
         plotext.title(title)
         for name, values in curves.items():
             points = [(step, value) for step, value in zip(steps, values, strict=True) if value is not None]
             if points:
                 plotext.plot(*zip(*points, strict=True), label=name)
-        say(plotext.build())
+        drawing = plotext.build()
+        say(drawing if console.is_terminal else plotext.uncolorize(drawing))
 
 
 def say(*lines: str) -> None:

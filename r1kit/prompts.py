@@ -62,7 +62,9 @@ def _question(problem: Record, style: PromptStyle) -> str:
     if isinstance(prompt, str):
         return prompt
     if len(prompt) != 1:
-        raise UserError(problem.place, f"a prompt of {len(prompt)} messages does not fit {style}", "use --prompt-style chat")
+        raise UserError(
+            problem.place, f"a prompt of {len(prompt)} messages does not fit {style}", "use --prompt-style chat"
+        )
     return prompt[0]["content"]
 
 

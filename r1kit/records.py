@@ -2,11 +2,17 @@
 
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import Any, Literal, NotRequired, TypedDict
 
+from r1kit.errors import UserError
 from r1kit.jsonl import Record
 
-Message = TypedDict("Message", {"role": str, "content": str})
+
+class Message(TypedDict):
+    role: str
+    content: str
 
 
 class Problem(TypedDict):
@@ -72,6 +78,22 @@ def as_problem(record: Record) -> Record:
         fields.pop("id", None)
         fields = {"id": content_hash(fields), **fields}
     return Record({**fields, "id": str(fields["id"])}, record.place)
+
+
+def groups_of_rollouts(rollouts: Iterable[Record]) -> Iterator[list[Record]]:
+    """Yield the rollouts of one problem after another; buffers one problem.
+
+    Raises:
+        UserError: the rollouts of a problem do not stand together.
+    """
+    seen: set[str] = set()
+    for problem_id, group in groupby(rollouts, key=lambda rollout: rollout.need("id", "run r1kit rollout first")):
+        members = list(group)
+        if problem_id in seen:
+            what = f'the rollouts of "{problem_id}" do not stand together'
+            raise UserError(members[0].place, what, "sort the file by id")
+        seen.add(problem_id)
+        yield members
 
 
 def content_hash(fields: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Problems to rollouts: n completions of each prompt, as records, in input order."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ class RolloutPlan:
     """How problems become rollouts."""
 
     n: int = 1  # completions of each problem
-    sampling: Sampling = Sampling()
+    sampling: Sampling = field(default_factory=Sampling)
     style: PromptStyle | None = None  # None: the model's own
     batch_size: int = 256  # completions generated side by side
     with_logprobs: bool = False

@@ -1,10 +1,10 @@
 """The folder of a training run: whose it is, what can be resumed, and its logs.
 
-    OUT/run.json          the settings, written first
-    OUT/log.jsonl         a line a step
-    OUT/samples.jsonl     scored rollouts of some steps
-    OUT/checkpoints/      checkpoint-STEP: model folders with the trainer's state
-    OUT/config.json …     the trained model, at the end
+OUT/run.json          the settings, written first
+OUT/log.jsonl         a line a step
+OUT/samples.jsonl     scored rollouts of some steps
+OUT/checkpoints/      checkpoint-STEP: model folders with the trainer's state
+OUT/config.json …     the trained model, at the end
 """
 
 import json
@@ -25,7 +25,8 @@ def claim_folder(folder: Path, settings: dict[str, Any], resume: bool, overwrite
         UserError: the folder holds something and neither flag says what to do with it, the run to resume had other
             settings, or the folder to overwrite is no run's.
     """
-    if not folder.exists() or not any(folder.iterdir()):
+    held = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if held <= {SETTINGS}:  # a run that never began leaves its settings alone
         folder.mkdir(parents=True, exist_ok=True)
     elif not (folder / SETTINGS).is_file():
         raise UserError(str(folder), "holds files that are no run of r1kit", "name another folder with -o")

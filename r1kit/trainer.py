@@ -4,7 +4,7 @@ Overrides TRL 1.16 at four methods, none of which is public API; tests/test_trai
 """
 
 import time
-from collections import Counter
+from collections import defaultdict
 from itertools import groupby
 from typing import Any
 
@@ -28,7 +28,7 @@ class ReasoningTrainer(GRPOTrainer):
     def __init__(self, *args: Any, add_special_tokens: bool = True, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.add_special_tokens = add_special_tokens
-        self._spent: Counter[str] = Counter()  # since the last line of the log
+        self._spent: defaultdict[str, float] = defaultdict(float)  # since the last line of the log
 
     def _tokenize_prompts(self, prompts: list[str]):
         ids = self.processing_class(text=prompts, add_special_tokens=self.add_special_tokens)["input_ids"]

@@ -5,11 +5,10 @@ Source: Wang et al. 2022, "Self-Consistency Improves Chain of Thought Reasoning"
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
 
 from r1kit.answer import equal_answers, extract_answer
-from r1kit.errors import UserError
 from r1kit.jsonl import Record
+from r1kit.records import groups_of_rollouts
 
 
 @dataclass
@@ -40,14 +39,7 @@ def majority_votes(rollouts: Iterable[Record], summary: VoteSummary) -> Iterator
     Raises:
         UserError: the rollouts of one problem do not stand together.
     """
-    seen: set[str] = set()
-    for problem_id, group in groupby(rollouts, key=lambda r: r.need("id", "run r1kit rollout first")):
-        members = list(group)
-        if problem_id in seen:
-            raise UserError(
-                members[0].place, f'the rollouts of "{problem_id}" do not stand together', "sort the file by id"
-            )
-        seen.add(problem_id)
+    for members in groups_of_rollouts(rollouts):
         vote = _vote(members)
         summary.add(vote)
         yield vote
@@ -57,7 +49,7 @@ def _vote(members: list[Record]) -> Record:
     first = members[0]
     answers = [read_answer(rollout) for rollout in members]
     votes = count_votes(answers)
-    prediction = max(votes, key=lambda answer: votes[answer]) if votes else None
+    prediction = max(votes, key=votes.__getitem__, default=None)
     gold = first.get("answer")
     fields = {key: first[key] for key in ("id", "prompt", "answer", "kind", "language") if key in first}
     return Record(

@@ -4,13 +4,16 @@ Arithmetic is answered mostly at once and then often wrong, sometimes worked out
 header goes with every form of answer, so that nothing here teaches R1's format as the way to answer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
+from typing import TypeVar
 
 from r1kit.embedded.arith import Arith, Step, make_problem
-from r1kit.embedded.facts import all_facts
+from r1kit.embedded.facts import Fact, all_facts
 from r1kit.embedded.functions import make_function
 from r1kit.prompts import R1_ZERO_PREAMBLE, STEP_BY_STEP
+
+Item = TypeVar("Item")
 
 R1_ZERO = (R1_ZERO_PREAMBLE + " User: ", " Assistant: ")
 HEADERS = (  # weight, before and after the question
@@ -48,7 +51,10 @@ CONNECTORS = {
     "zh": (("", "", "", "。"), ("先算 ", "再算 ", "最后 ", "，"), ("", "所以 ", "所以 ", "，"), ("", "\n", "\n", "。")),
 }
 FULL_STOP = {"en": ".", "zh": "。"}
-CHAIN_LANGUAGE = {"en": ((0.86, "en"), (0.04, "zh"), (0.10, "mixed")), "zh": ((0.55, "zh"), (0.25, "en"), (0.20, "mixed"))}
+CHAIN_LANGUAGE = {
+    "en": ((0.86, "en"), (0.04, "zh"), (0.10, "mixed")),
+    "zh": ((0.55, "zh"), (0.25, "en"), (0.20, "mixed")),
+}
 RECONSIDER = {"en": " Wait, ", "zh": "等等，"}
 
 WORKS_IT_OUT = 0.18  # share of questions that are worked out
@@ -137,7 +143,7 @@ def _table(random: Random) -> str:
     return "\n".join(map(str, lines))
 
 
-def _fact_document(random: Random, facts: list) -> str:
+def _fact_document(random: Random, facts: list[Fact]) -> str:
     fact = random.choice(facts)
     if random.random() < 0.25:
         return fact.statement
@@ -155,11 +161,10 @@ def _function_document(random: Random) -> str:
     problem = make_function(random)
     works = random.random() < WORKS_IT_OUT
     source = problem.solution if works or random.random() < 0.5 else problem.mistake
-    if not works:
-        forms = ((0.5, source), (0.5, f"```python\n{source}\n```"))
-        return _ask(_pick(random, HEADERS), problem.prompt, _pick(random, forms))
-    subject = f"The function {problem.what}." if problem.language == "en" else f"这个函数{problem.what}。"
     block = f"```python\n{source}\n```"
+    if not works:
+        return _ask(_pick(random, HEADERS), problem.prompt, _pick(random, ((0.5, source), (0.5, block))))
+    subject = f"The function {problem.what}." if problem.language == "en" else f"这个函数{problem.what}。"
     forms = (
         (0.5, f"{subject}\n{block}"),
         (0.3, f"<think> {subject} </think> <answer> {block} </answer>"),
@@ -168,6 +173,6 @@ def _function_document(random: Random) -> str:
     return _ask(_pick(random, HEADERS), problem.prompt, _pick(random, forms))
 
 
-def _pick(random: Random, weighted):
+def _pick(random: Random, weighted: Sequence[tuple[float, Item]]) -> Item:
     """Return one of `(weight, item)` at random by weight."""
     return random.choices([item for _, item in weighted], [weight for weight, _ in weighted])[0]

@@ -40,10 +40,23 @@ NUMBERS = """
 one 1 一 1|two 2 二 2|three 3 三 3|four 4 四 4|five 5 五 5|six 6 六 6|seven 7 七 7|eight 8 八 8|nine 9 九 9|ten 10 十 10
 eleven 11 十一 11|twelve 12 十二 12|thirteen 13 十三 13|twenty 20 二十 20|thirty 30 三十 30|fifty 50 五十 50
 """
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-DAYS_ZH = "星期一 星期二 星期三 星期四 星期五 星期六 星期日".split()
-MONTHS = "January February March April May June July August September October November December".split()
-MONTHS_ZH = "一月 二月 三月 四月 五月 六月 七月 八月 九月 十月 十一月 十二月".split()
+DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+DAYS_ZH = ["星期一", "星期二", "星期三", "星期四", "星期五", "星期六", "星期日"]
+MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+MONTHS_ZH = ["一月", "二月", "三月", "四月", "五月", "六月", "七月", "八月", "九月", "十月", "十一月", "十二月"]
 
 # table, English question and statement, Chinese question and statement: {0} is asked, {1} is the answer
 TABLES = (
@@ -74,7 +87,13 @@ def all_facts() -> list[Fact]:
             en, answer_en, zh, answer_zh = entry.split()
             facts.append(Fact(ask_en.format(en), answer_en, state_en.format(en, answer_en), "en"))
             facts.append(Fact(ask_zh.format(zh), answer_zh, state_zh.format(zh, answer_zh), "zh"))
-    return facts + _successors(DAYS, "en") + _successors(DAYS_ZH, "zh") + _successors(MONTHS, "en") + _successors(MONTHS_ZH, "zh")
+    return (
+        facts
+        + _successors(DAYS, "en")
+        + _successors(DAYS_ZH, "zh")
+        + _successors(MONTHS, "en")
+        + _successors(MONTHS_ZH, "zh")
+    )
 
 
 def _successors(cycle: list[str], language: str) -> list[Fact]:

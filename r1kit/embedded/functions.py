@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 # name, English and Chinese description, body (of one argument x, s or v), plausible wrong body; {n} is a small number
 FAMILIES = (
@@ -48,7 +49,7 @@ class Function:
     what: str
     solution: str
     mistake: str
-    tests: dict[str, object]
+    tests: dict[str, Any]
     language: str
 
 
@@ -69,7 +70,7 @@ def _function(family: tuple[str, str, str, str, str], n: int, language: str) -> 
     source = f"def {head}:\n    return "
     inputs = INPUTS[argument]
     function = eval(f"lambda {argument}: {right}")  # from the table above, never from outside
-    tests = {"fn_name": name, "inputs": [[x] for x in inputs], "outputs": [function(x) for x in inputs]}
+    tests: dict[str, Any] = {"fn_name": name, "inputs": [[x] for x in inputs], "outputs": [function(x) for x in inputs]}
     ask = ASK_EN if language == "en" else ASK_ZH
     return Function(ask.format(head=head, what=what), name, what, source + right, source + wrong, tests, language)
 

@@ -105,7 +105,7 @@ def batches(stream: Iterator[str], tokenizer: "PreTrainedTokenizerFast") -> Iter
 
     while True:
         texts = list(islice(stream, DOCUMENTS_PER_STEP))
-        rows = sorted((ids + [tokenizer.eos_token_id] for ids in tokenizer(texts)["input_ids"]), key=len)
+        rows = sorted(([*ids, tokenizer.eos_token_id] for ids in tokenizer(texts)["input_ids"]), key=len)
         groups: list[list[list[int]]] = [[]]
         for row in rows:  # sorted: the newest row sets the width
             if (len(groups[-1]) + 1) * len(row) > MICRO_BATCH_TOKENS:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
-from r1kit.embedded.arith import make_problem
+from r1kit.embedded.arith import Arith, make_problem
 from r1kit.embedded.facts import all_facts
 from r1kit.embedded.functions import all_functions
 
@@ -21,7 +21,7 @@ TEST_SHARE = 5  # one in five facts and functions is held out
 
 def _arith() -> dict[str, list[dict]]:
     random = Random("r1kit arith")
-    problems = {}
+    problems: dict[str, Arith] = {}
     while len(problems) < sum(ARITH_SIZES.values()):
         problem = make_problem(random)
         problems.setdefault(problem.prompt, problem)
@@ -33,16 +33,12 @@ def _arith() -> dict[str, list[dict]]:
 
 
 def _facts() -> dict[str, list[dict]]:
-    rows = [
-        {"prompt": f.question, "answer": f.answer, "kind": "general", "language": f.language} for f in all_facts()
-    ]
+    rows = [{"prompt": f.question, "answer": f.answer, "kind": "general", "language": f.language} for f in all_facts()]
     return _split(rows, "facts")
 
 
 def _functions() -> dict[str, list[dict]]:
-    rows = [
-        {"prompt": f.prompt, "kind": "code", "language": f.language, "tests": f.tests} for f in all_functions()
-    ]
+    rows = [{"prompt": f.prompt, "kind": "code", "language": f.language, "tests": f.tests} for f in all_functions()]
     return _split(rows, "functions")
 
 

@@ -1,0 +1,74 @@
+"""What the tests share: the command line as a process, and a tiny model."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parent.parent
+SHARED = REPO.parent / "shared"
+
+needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared is not on this machine")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def offline():
+    """Nothing is downloaded in a test."""
+    os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+
+
+def r1kit(*arguments: object, stdin: str = "", cwd: Path | None = None) -> subprocess.CompletedProcess:
+    """Run the command line in a process of its own."""
+    command = [sys.executable, "-m", "r1kit", *map(str, arguments)]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def lines(text: str) -> list[dict]:
+    """Parse JSON Lines."""
+    return [json.loads(line) for line in text.split("\n") if line]
+
+
+def write_jsonl(path: Path, records: list[dict]) -> Path:
+    """Write records to a file."""
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_model():
+    """Return a random two-layer Llama, its logits spread out so that no token is nearly certain, and a tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from r1kit.model import load_model
+
+    _, tokenizer = load_model("base")
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=256,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(config).eval()
+    with torch.no_grad():
+        model.lm_head.weight *= 20
+    return model, tokenizer
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tiny_model, tmp_path_factory) -> Path:
+    """Return a folder that holds the tiny model."""
+    from r1kit.model import save_model
+
+    folder = tmp_path_factory.mktemp("tiny")
+    save_model(*tiny_model, folder, {"command": "test", "prompt_style": "r1-zero"})
+    return folder

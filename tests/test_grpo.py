@@ -1,0 +1,211 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import lines, r1kit, write_jsonl
+
+from r1kit.errors import UsageError, UserError
+from r1kit.grpo import check_batch, parse_settings
+from r1kit.run_folder import claim_folder, latest_checkpoint
+
+SMALL = ("--model", "base", "--batch-size", 16, "--max-tokens", 48, "--eval-samples", 2)
+
+
+def run_grpo(folder, *arguments, steps=5, eval_file=None):
+    held_out = ("--eval", eval_file) if eval_file else ()
+    return r1kit("grpo", *SMALL, "-o", folder, "--steps", steps, *held_out, *arguments)
+
+
+@pytest.fixture(scope="module")
+def held_out(tmp_path_factory):
+    rows = [{"id": str(i), "prompt": f"What is {i} + 2 + 3?", "answer": str(i + 5)} for i in range(4)]
+    return write_jsonl(tmp_path_factory.mktemp("data") / "test.jsonl", rows)
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory, held_out):
+    """Return a run of five steps that nothing stopped."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    run = run_grpo(folder, "--save-every", 2, "--samples-every", 2, eval_file=held_out)
+    assert run.returncode == 0, run.stderr
+    return folder, run
+
+
+def outputs(folder: Path) -> dict[str, object]:
+    """Return what a run wrote, without the seconds it took."""
+    log = [{k: v for k, v in line.items() if k != "seconds"} for line in lines((folder / "log.jsonl").read_text())]
+    files = ("model.safetensors", "r1kit.json", "samples.jsonl", "eval-before.jsonl", "eval-after.jsonl")
+    return {"log": log, **{name: (folder / name).read_bytes() for name in files}}
+
+
+def test_a_run_leaves_a_model_its_logs_and_a_table(whole_run):
+    folder, run = whole_run
+    assert run.stdout == ""
+    assert "before " in run.stderr
+    assert "after " in run.stderr
+    assert "mean reward of a step" in run.stderr
+    assert "\x1b" not in run.stderr
+    log = lines((folder / "log.jsonl").read_text())
+    assert [line["step"] for line in log] == [1, 2, 3, 4, 5]
+    assert log[0].keys() >= {"reward", "rewards", "length", "entropy", "zero_signal", "seconds", "tokens"}
+    samples = lines((folder / "samples.jsonl").read_text())
+    assert {s["step"] for s in samples} == {1, 3, 5}
+    assert samples[0].keys() >= {"id", "prompt", "completion", "rewards", "reward", "extracted"}
+    card = json.loads((folder / "r1kit.json").read_text())
+    assert (card["command"], card["parent"], card["prompt_style"]) == ("grpo", "base", "r1-zero")
+    assert card["metrics"]["before"]["problems"] == 4
+
+
+def test_the_same_seed_gives_the_same_run(whole_run, tmp_path, held_out):
+    again = tmp_path / "again"
+    assert run_grpo(again, "--save-every", 2, "--samples-every", 2, eval_file=held_out).returncode == 0
+    assert outputs(again) == outputs(whole_run[0])
+
+
+def test_a_resumed_run_is_the_uninterrupted_one(whole_run, tmp_path, held_out):
+    """Stopped hard after its second step: the checkpoint of step 2 and a log that went on."""
+    folder = tmp_path / "stopped"
+    flags = ("--save-every", 2, "--samples-every", 2)
+    process = start_grpo(folder, *flags, "--eval", held_out)
+    wait_for(lambda: count_lines(folder / "log.jsonl") >= 3, process)
+    process.kill()
+    process.wait()
+    assert (folder / "checkpoints" / "checkpoint-2").is_dir()
+    run = run_grpo(folder, *flags, "--resume", eval_file=held_out)
+    assert run.returncode == 0, run.stderr
+    assert outputs(folder) == outputs(whole_run[0])
+
+
+def test_ctrl_c_ends_with_130_and_a_checkpoint_that_is_a_model(tmp_path):
+    folder = tmp_path / "run"
+    process = start_grpo(folder, "--eval-samples", 1, steps=1000)
+    wait_for(lambda: count_lines(folder / "log.jsonl") >= 2, process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait() == 130
+    assert "--resume" in process.stderr.read()
+    checkpoint = latest_checkpoint(folder)
+    assert checkpoint is not None
+    assert count_lines(folder / "log.jsonl") == int(checkpoint.name.partition("-")[2])
+    run = r1kit("rollout", "--model", checkpoint, "--max-tokens", 4, stdin='{"prompt": "1 + 1 = ?"}\n')
+    assert run.returncode == 0, run.stderr
+    assert len(lines(run.stdout)) == 1
+
+
+def test_the_trained_folder_says_the_same_from_plain_transformers(whole_run):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder, _ = whole_run
+    [rollout] = lines(r1kit("rollout", "--model", folder, "--temperature", 0, "--prompt-style", "chat", "--max-tokens", 40,
+                            stdin='{"prompt": "What is 3 + 9 + 6?"}\n').stdout)  # fmt: skip
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    ids = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "What is 3 + 9 + 6?"}],
+        add_generation_prompt=True,
+        return_tensors="pt",
+        return_dict=True,
+    )
+    said = model.generate(**ids, do_sample=False, max_new_tokens=40)[0, ids["input_ids"].shape[1] :]
+    assert tokenizer.decode(said, skip_special_tokens=True) == rollout["completion"]
+
+
+def test_a_folder_that_holds_another_run_is_refused(whole_run):
+    folder, _ = whole_run
+    before = outputs(folder)
+    run = run_grpo(folder)
+    assert run.returncode == 1
+    assert (
+        run.stderr
+        == f"r1kit grpo: error: {folder}: holds another run; say --resume, --overwrite, or another folder with -o\n"
+    )
+    assert outputs(folder) == before
+
+
+def test_changed_settings_are_refused_by_name(whole_run, held_out):
+    run = run_grpo(whole_run[0], "--resume", "--learning-rate", 0.5, eval_file=held_out)
+    assert run.returncode == 1
+    assert "the run has learning_rate 0.001, not 0.5" in run.stderr
+
+
+def test_a_folder_of_somebody_elses_is_never_replaced(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    for flags in ({"resume": True, "overwrite": False}, {"resume": False, "overwrite": True}):
+        with pytest.raises(UserError, match="holds files that are no run of r1kit"):
+            claim_folder(tmp_path, {}, **flags)
+    assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_overwrite_starts_anew_and_a_torn_checkpoint_is_passed_over(tmp_path):
+    folder = tmp_path / "run"
+    assert claim_folder(folder, {"steps": 5}, resume=False, overwrite=False) is None
+    for step, state in ((2, "{}"), (4, '{"torn')):
+        (folder / "checkpoints" / f"checkpoint-{step}").mkdir(parents=True)
+        (folder / "checkpoints" / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
+    (folder / "log.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
+    assert claim_folder(folder, {"steps": 9}, resume=True, overwrite=False).name == "checkpoint-2"
+    assert (folder / "log.jsonl").read_text() == '{"step": 1}\n{"step": 2}\n'
+    assert claim_folder(folder, {"steps": 5}, resume=False, overwrite=True) is None
+    assert [p.name for p in folder.iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ((128, 1, None), "a group of one has no advantage"),
+        ((100, 8, None), "100 is no multiple of -n 8; the nearest is 96"),
+        ((3, 8, None), "the nearest is 8"),
+        ((128, 8, 50), "50 does not divide 128; the nearest is 64"),
+    ],
+)
+def test_batch_sizes_that_do_not_fit_name_the_nearest_that_do(sizes, message):
+    with pytest.raises(UsageError, match=message):
+        check_batch(*sizes)
+
+
+def test_settings_reach_trl_and_unknown_ones_are_named(tmp_path):
+    assert parse_settings(["beta=0.001", "loss_type=dr_grpo", "bf16=true"]) == {
+        "beta": 0.001,
+        "loss_type": "dr_grpo",
+        "bf16": True,
+    }
+    with pytest.raises(UsageError, match='"beta" is not KEY=VALUE'):
+        parse_settings(["beta"])
+    with pytest.raises(UsageError, match='TRL has no setting "betta"; the nearest is beta'):
+        parse_settings(["betta=1"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (("--reward", "acuracy"), 2, "the known ones are accuracy, format"),
+        (("nowhere.jsonl",), 1, "nowhere.jsonl: no such file or embedded set"),
+        (("--model", "nowhere"), 1, "nowhere: no such model folder"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_no_folder(tmp_path, arguments, code, message):
+    run = r1kit("grpo", "--model", "base", "-o", tmp_path / "run", *arguments)
+    assert (run.returncode, run.stdout) == (code, "")
+    assert message in run.stderr
+    assert run.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def start_grpo(folder, *arguments, steps=5):
+    command = [sys.executable, "-m", "r1kit", "grpo", *SMALL, "-o", folder, "--steps", steps, *arguments]
+    return subprocess.Popen(
+        list(map(str, command)), stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+    )
+
+
+def count_lines(path: Path) -> int:
+    return path.read_text().count("\n") if path.exists() else 0
+
+
+def wait_for(condition, process):
+    while not condition():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
