@@ -1,10 +1,9 @@
 """The command line: every command's options and help; the work is in the module of the command's name."""
 
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -203,11 +202,11 @@ def grpo(
     held_out: Annotated[
         str | None, typer.Option("--eval", help="Problems to measure on; default: an embedded set's test split.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 150,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 100,
     n: N = 8,
     batch_size: Annotated[int, typer.Option(min=2, help="Completions of each step.")] = 128,
     micro_batch_size: Annotated[int | None, typer.Option(min=1, help="Completions of each backward pass.")] = None,
-    learning_rate: Annotated[float, typer.Option(min=0.0, help="Learning rate of AdamW.")] = 1e-3,
+    learning_rate: Annotated[float, typer.Option(min=0.0, help="Learning rate of AdamW.")] = 5e-4,
     temperature: Temperature = 1.0,
     max_tokens: MaxTokens = 128,
     rewards: Rewards = DEFAULT_REWARDS,
@@ -235,7 +234,7 @@ def grpo(
         r1kit grpo --model base problems.jsonl --eval test.jsonl --steps 300 -o out/zero
     """
     from r1kit.data import read_problem_list
-    from r1kit.grpo import GrpoPlan, check_batch, default_held_out, parse_settings, train_grpo
+    from r1kit.grpo import GrpoPlan, check_batch, check_gradable, default_held_out, parse_settings, train_grpo
     from r1kit.model import resolve_model
     from r1kit.reward import parse_rewards
     from r1kit.run_folder import claim_folder
@@ -260,6 +259,7 @@ def grpo(
     )
     resolve_model(model)
     train, test = read_problem_list(problems, "train"), default_held_out(problems, held_out)
+    check_gradable(train, plan.weights)
     folder = output or Path("grpo-" + Path(model).name)
     train_grpo(train, test, plan, folder, claim_folder(folder, plan.as_json(problems), resume, overwrite))
 
@@ -276,17 +276,11 @@ def _say(lines: Iterable[str]) -> None:
         typer.echo(line, err=True)
 
 
-def main(arguments: list[str] | None = None) -> Any:
+def main() -> None:
     """Run the command line; exit codes: 0 done, 1 data or I/O error, 2 usage, 130 interrupted."""
-    arguments = sys.argv[1:] if arguments is None else arguments
     try:
-        app(arguments)
+        app()
     except UserError as error:
-        command = next((a for a in arguments if not a.startswith("-")), "")
-        typer.echo(f"{f'r1kit {command}'.strip()}: error: {error}", err=True)
+        command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+        typer.echo(f"r1kit {command}: error: {error}", err=True)
         sys.exit(error.exit_code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to flush at exit
-        sys.exit(0)
-    except KeyboardInterrupt:
-        sys.exit(130)

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from r1kit.data import EMBEDDED, read_problem_list
 from r1kit.engines import Sampling
-from r1kit.errors import UsageError
+from r1kit.errors import UsageError, UserError
 from r1kit.evaluate import Metrics, format_table, measure
 from r1kit.jsonl import Record, read_records, to_line, write_records
 from r1kit.live import RunView, draw_curves, say
 from r1kit.prompts import PromptStyle, default_style, render_prompt
 from r1kit.reward import RewardSummary, score_rollout, score_rollouts
+from r1kit.rewards import REWARDS
 from r1kit.rollout import RolloutPlan, sample_rollouts
 from r1kit.run_folder import CHECKPOINTS, read_log
 
@@ -95,6 +96,18 @@ def check_batch(batch_size: int, n: int, micro_batch_size: int | None) -> int:
         nearest = min((m for m in range(1, batch_size + 1) if batch_size % m == 0), key=lambda m: abs(m - micro))
         raise UsageError("--micro-batch-size", f"{micro} does not divide {batch_size}", f"the nearest is {nearest}")
     return micro
+
+
+def check_gradable(problems: list[Record], weights: dict[str, float]) -> None:
+    """Refuse rewards that can grade none of the problems, before a model is loaded.
+
+    Raises:
+        UserError: names the reward.
+    """
+    for name in weights:
+        if all(REWARDS[name](problem.derive(completion="")) is None for problem in problems):
+            what = f"the reward {name} can grade none of the {len(problems)} problems"
+            raise UserError(problems[0].place, what, "give gold answers, or other rewards by --reward")
 
 
 def default_held_out(source: str, held_out: str | None) -> list[Record]:

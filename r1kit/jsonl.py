@@ -1,11 +1,12 @@
 """Records in and out: JSON Lines from files and stdin, streamed, to stdout or to a file that is whole or not there."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO, TextIO
 
 from r1kit.errors import UserError
 
@@ -42,37 +43,27 @@ def read_records(*paths: str) -> Iterator[Record]:
     """
     for path in paths or (STDIO,):
         if path == STDIO:
-            yield from _parse_lines(sys.stdin, "<stdin>")
+            yield from _parse_lines(sys.stdin.buffer, "<stdin>")
             continue
         try:
-            file = open(path, encoding="utf-8")  # noqa: SIM115
+            with open(path, "rb") as file:
+                yield from _parse_lines(file, path)
         except OSError as error:
-            raise UserError(
-                path, f"cannot be read ({error.strerror})", "name a JSON Lines file, or - for stdin"
-            ) from None
-        with file:
-            yield from _parse_lines(file, path)
+            what = f"cannot be read ({error.strerror})"
+            raise UserError(path, what, "name a JSON Lines file, or - for stdin") from None
 
 
-def _parse_lines(file: TextIO, name: str) -> Iterator[Record]:
-    number = 0
-    while True:  # not `for line in file`: each line is handed on before the next is awaited
-        number += 1
-        try:
-            line = file.readline()
-        except UnicodeDecodeError:
-            raise UserError(f"{name}:{number}", "not UTF-8 text", "convert the file to UTF-8") from None
-        except OSError as error:
-            raise UserError(name, f"cannot be read ({error.strerror})") from None
-        if not line:
-            return
+def _parse_lines(file: BinaryIO, name: str) -> Iterator[Record]:
+    for number, line in enumerate(file, start=1):  # bytes: a line that is no UTF-8 does not hide those before it
         if line.strip():
             yield _parse_line(line, f"{name}:{number}")
 
 
-def _parse_line(line: str, place: str) -> Record:
+def _parse_line(line: bytes, place: str) -> Record:
     try:
-        fields = json.loads(line, parse_constant=_refuse_constant)
+        fields = json.loads(line.decode(), parse_constant=_refuse_constant)
+    except UnicodeDecodeError:
+        raise UserError(place, "not UTF-8 text", "convert the file to UTF-8") from None
     except ValueError as error:
         raise UserError(place, f"not JSON ({error})", "each line must be one JSON object") from None
     except RecursionError:
@@ -108,9 +99,16 @@ def write_records(records: Iterable[dict[str, Any]], output: str) -> int:
 
 @contextmanager
 def open_output(output: str) -> Iterator[TextIO]:
-    """Open stdout ("-"), or OUTPUT.part, which becomes OUTPUT when the block ends without an error."""
+    """Open stdout ("-"), or OUTPUT.part, which becomes OUTPUT when the block ends without an error.
+
+    A closed stdout ends the command quietly, with exit code 0.
+    """
     if output == STDIO:
-        yield sys.stdout
+        try:
+            yield sys.stdout
+        except BrokenPipeError:  # the reader has what it wanted
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+            raise SystemExit(0) from None
         return
     path, part = Path(output), Path(output + ".part")
     if path.is_dir():

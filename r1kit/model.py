@@ -39,15 +39,14 @@ def resolve_model(name: str) -> str:
     return name
 
 
-def load_model(
-    name: str, dtype: str = "float32", trust_remote_code: bool = False
-) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
+def load_model(name: str, dtype: str = "float32") -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
     """Return a causal language model in eval mode and its tokenizer, on the GPU where there is one.
 
     Raises:
         UserError: the name leads to no model, or what it leads to cannot be loaded.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
@@ -55,11 +54,9 @@ def load_model(
     path = resolve_model(name)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            path, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=trust_remote_code
-        )
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError, KeyError) as error:
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype), use_safetensors=True)
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise UserError(name, f"cannot be loaded ({_first_line(error)})", "check the folder or the hub name") from None
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:

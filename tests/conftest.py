@@ -72,3 +72,17 @@ def tiny_folder(tiny_model, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     save_model(*tiny_model, folder, {"command": "test", "prompt_style": "r1-zero"})
     return folder
+
+
+def commands_are_known(words: list[str]) -> None:
+    """Assert that a command line of documentation (without "r1kit") names a command and flags that exist."""
+    from typer.main import get_command
+
+    from r1kit.cli import app
+
+    command = get_command(app)
+    name, *rest = words
+    if name.startswith("-"):
+        return
+    flags = {flag for parameter in command.commands[name].params for flag in parameter.opts}
+    assert {word for word in rest if word.startswith("-") and word != "-"} <= flags | {"--help"}, words

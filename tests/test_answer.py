@@ -68,9 +68,10 @@ def test_verdicts_on_model_outputs_are_math_verifys():
 
     with gzip.open(SHARED / "grading" / "model_outputs.jsonl.gz", "rt", encoding="utf-8") as file:
         cases = [json.loads(line) for line in file][::45]
+    right = 0
     for case in cases:
-        plain = verify(parse(case["answer"]), parse(answer_part(case["completion"])))
-        assert equal_answers(case["answer"], answer_part(case["completion"])) is plain, case["id"]
-    assert sum(equal_answers(c["answer"], answer_part(c["completion"])) == c["expected"] for c in cases) > 0.98 * len(
-        cases
-    )
+        gold, text = case["answer"], answer_part(case["completion"])
+        ours, parsed_gold = equal_answers(gold, text), parse(gold)
+        assert ours is (verify(parsed_gold, parse(text)) if parsed_gold else None), case["id"]
+        right += ours is case["expected"]
+    assert right >= 0.97 * len(cases)

@@ -100,8 +100,8 @@ def test_the_trained_folder_says_the_same_from_plain_transformers(whole_run):
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder, _ = whole_run
-    [rollout] = lines(r1kit("rollout", "--model", folder, "--temperature", 0, "--prompt-style", "chat", "--max-tokens", 40,
-                            stdin='{"prompt": "What is 3 + 9 + 6?"}\n').stdout)  # fmt: skip
+    flags = ("--temperature", 0, "--prompt-style", "chat", "--max-tokens", 40)
+    [rollout] = lines(r1kit("rollout", "--model", folder, *flags, stdin='{"prompt": "What is 3 + 9 + 6?"}\n').stdout)
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     ids = tokenizer.apply_chat_template(
         [{"role": "user", "content": "What is 3 + 9 + 6?"}],
@@ -128,7 +128,7 @@ def test_a_folder_that_holds_another_run_is_refused(whole_run):
 def test_changed_settings_are_refused_by_name(whole_run, held_out):
     run = run_grpo(whole_run[0], "--resume", "--learning-rate", 0.5, eval_file=held_out)
     assert run.returncode == 1
-    assert "the run has learning_rate 0.001, not 0.5" in run.stderr
+    assert "the run has learning_rate 0.0005, not 0.5" in run.stderr
 
 
 def test_a_folder_of_somebody_elses_is_never_replaced(tmp_path):
@@ -183,6 +183,7 @@ def test_settings_reach_trl_and_unknown_ones_are_named(tmp_path):
     [
         (("--reward", "acuracy"), 2, "the known ones are accuracy, format"),
         (("nowhere.jsonl",), 1, "nowhere.jsonl: no such file or embedded set"),
+        (("facts",), 1, "the reward accuracy can grade none of the 258 problems"),
         (("--model", "nowhere"), 1, "nowhere: no such model folder"),
     ],
 )

