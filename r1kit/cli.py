@@ -261,7 +261,7 @@ def grpo(
     train, test = read_problem_list(problems, "train"), default_held_out(problems, held_out)
     check_gradable(train, plan.weights)
     folder = output or Path("grpo-" + Path(model).name)
-    train_grpo(train, test, plan, folder, claim_folder(folder, plan.as_json(problems), resume, overwrite))
+    train_grpo(train, test, plan, folder, claim_folder(folder, plan.as_json(train), resume, overwrite))
 
 
 def _dtype(name: str) -> str:

@@ -3,7 +3,6 @@
 Source: DeepSeek-R1 (arXiv 2501.12948), section 2.2; GRPO itself: DeepSeekMath (arXiv 2402.03300), section 4.1.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
@@ -15,9 +14,10 @@ from r1kit.data import EMBEDDED, read_problem_list
 from r1kit.engines import Sampling
 from r1kit.errors import UsageError, UserError
 from r1kit.evaluate import Metrics, format_table, measure
-from r1kit.jsonl import Record, read_records, to_line, write_records
+from r1kit.jsonl import Record, read_records, write_records
 from r1kit.live import RunView, draw_curves, say
 from r1kit.prompts import PromptStyle, default_style, render_prompt
+from r1kit.records import content_hash
 from r1kit.reward import RewardSummary, score_rollout, score_rollouts
 from r1kit.rewards import REWARDS
 from r1kit.rollout import RolloutPlan, sample_rollouts
@@ -50,9 +50,9 @@ class GrpoPlan:
     samples_every: int
     settings: dict[str, Any] = field(default_factory=dict)  # --set: any field of TRL's GRPOConfig
 
-    def as_json(self, source: str) -> dict[str, Any]:
-        """Return the settings that run.json holds; `source` is where the problems come from."""
-        return {"command": "grpo", "problems": source, **asdict(self)}
+    def as_json(self, problems: list[Record]) -> dict[str, Any]:
+        """Return the settings that run.json holds, with a hash of the problems."""
+        return {"command": "grpo", "data_hash": content_hash(problems), **asdict(self)}
 
 
 def parse_settings(pairs: list[str]) -> dict[str, Any]:
@@ -135,8 +135,13 @@ def train_grpo(
     card = _card(problems, style, plan)
 
     def evaluate(name: str) -> list[Record]:
-        return list(_evaluate(folder / name, held_out, model, tokenizer, style, plan)) if held_out else []
+        if not held_out:
+            return []
+        say(f"measuring on {len(held_out)} held-out problems, {plan.eval_samples} samples each")
+        return list(_evaluate(folder / name, held_out, model, tokenizer, style, plan))
 
+    groups = plan.batch_size // plan.n
+    say(f"{plan.steps} steps of {groups} prompts, {plan.n} completions each, out of {len(problems)} problems; {folder}")
     before = evaluate("eval-before.jsonl")
     grader = RolloutGrader(problems, plan.weights)
     trainer = new_trainer(model, tokenizer, problems, style, grader, plan, folder)
@@ -239,13 +244,12 @@ def new_trainer(
 
 def _card(problems: list[Record], style: PromptStyle, plan: GrpoPlan) -> dict[str, Any]:
     """Return what r1kit.json says of the run's models."""
-    digest = hashlib.sha256("".join(map(to_line, problems)).encode()).hexdigest()
     return {
         "command": "grpo",
         "parent": plan.model,
         "prompt_style": style,
         "seed": plan.seed,
-        "data_hash": digest[:16],
+        "data_hash": content_hash(problems),
         "rewards": plan.weights,
     }
 

@@ -14,14 +14,18 @@ console = Console(stderr=True, highlight=False)
 
 # title in the view: the reading of a log line
 READINGS = {
-    "reward": lambda line: f"{line['reward']:.3f}",
+    "reward": lambda line: _number(line["reward"]),
     "length": lambda line: f"{line['length']:.1f}",
-    "entropy": lambda line: f"{line['entropy']:.3f}",
+    "entropy": lambda line: _number(line["entropy"]),
     "zero-signal groups": lambda line: f"{line['zero_signal']:.0%}",
     "generation": lambda line: _speed(line, "generate"),
     "training": lambda line: _speed(line, "train"),
 }
 PLAIN_EVERY = 10  # seconds between plain lines
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _speed(line: dict[str, Any], phase: str) -> str:
@@ -68,7 +72,7 @@ class RunView:
             table.add_row(title, read(line))
             if title == "reward":
                 for name, value in line["rewards"].items():
-                    table.add_row(f"  {name}", "–" if value is None else f"{value:.3f}")
+                    table.add_row(f"  {name}", _number(value))
         return table
 
     def _left(self, line: dict[str, Any]) -> str:

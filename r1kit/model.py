@@ -45,13 +45,13 @@ def load_model(name: str, dtype: str = "float32") -> tuple["PreTrainedModel", "P
     Raises:
         UserError: the name leads to no model, or what it leads to cannot be loaded.
     """
+    path = resolve_model(name)
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    path = resolve_model(name)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype), use_safetensors=True)

@@ -96,7 +96,7 @@ def groups_of_rollouts(rollouts: Iterable[Record]) -> Iterator[list[Record]]:
         yield members
 
 
-def content_hash(fields: dict[str, Any]) -> str:
+def content_hash(fields: object) -> str:
     """Return 16 hex digits that depend on the content alone."""
     text = json.dumps(fields, ensure_ascii=False, sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()

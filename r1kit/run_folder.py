@@ -25,6 +25,8 @@ def claim_folder(folder: Path, settings: dict[str, Any], resume: bool, overwrite
         UserError: the folder holds something and neither flag says what to do with it, the run to resume had other
             settings, or the folder to overwrite is no run's.
     """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(str(folder), "is a file", "name a folder with -o")
     held = {path.name for path in folder.iterdir()} if folder.exists() else set()
     if held <= {SETTINGS}:  # a run that never began leaves its settings alone
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,16 +8,12 @@ from pathlib import Path
 
 import pytest
 
+os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")  # read when the libraries are imported
+
 REPO = Path(__file__).parent.parent
 SHARED = REPO.parent / "shared"
 
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared is not on this machine")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def offline():
-    """Nothing is downloaded in a test."""
-    os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
 
 
 def r1kit(*arguments: object, stdin: str = "", cwd: Path | None = None) -> subprocess.CompletedProcess:

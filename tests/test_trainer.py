@@ -54,14 +54,18 @@ def batch():
         "completion_mask": completion_mask,
         "advantages": torch.randn(8, generator=generator),
         "num_items_in_batch": completion_mask.sum(),
-        "ref_per_token_logps": -torch.rand(8, 20, generator=generator),
     }
 
 
 def loss_and_gradient(trainer):
     trainer.current_gradient_accumulation_steps = 1
     trainer.model.train()
-    loss = trainer._compute_loss(trainer.model, batch())
+    inputs = batch()
+    ids, mask = (torch.cat([inputs[f"prompt_{kind}"], inputs[f"completion_{kind}"]], dim=1) for kind in ("ids", "mask"))
+    with torch.no_grad():  # a reference near the policy: far from it, the KL term is all rounding
+        logps, _, _ = GRPOTrainer._get_per_token_logps_and_entropies(trainer, trainer.model, ids, mask, 20)
+    inputs["ref_per_token_logps"] = logps + 0.3 * torch.randn(8, 20, generator=torch.Generator().manual_seed(1))
+    loss = trainer._compute_loss(trainer.model, inputs)
     loss.backward()
     return loss.item(), torch.cat([p.grad.flatten() for p in trainer.model.parameters()])
 
