@@ -206,7 +206,10 @@ def grpo(
     n: N = 8,
     batch_size: Annotated[int, typer.Option(min=2, help="Completions of each step.")] = 128,
     micro_batch_size: Annotated[int | None, typer.Option(min=1, help="Completions of each backward pass.")] = None,
-    learning_rate: Annotated[float, typer.Option(min=0.0, help="Learning rate of AdamW.")] = 5e-4,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="Of AdamW; default 3e-6 (R1's), and 5e-4 for a model under 10M parameters."),
+    ] = None,
     temperature: Temperature = 1.0,
     max_tokens: MaxTokens = 128,
     rewards: Rewards = DEFAULT_REWARDS,

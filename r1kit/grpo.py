@@ -16,7 +16,7 @@ from r1kit.errors import UsageError, UserError
 from r1kit.evaluate import Metrics, format_table, measure
 from r1kit.jsonl import Record, read_records, write_records
 from r1kit.live import RunView, draw_curves, say
-from r1kit.prompts import PromptStyle, default_style, render_prompt
+from r1kit.prompts import PromptStyle, default_style, encode_prompt, render_prompt
 from r1kit.records import content_hash
 from r1kit.reward import RewardSummary, score_rollout, score_rollouts
 from r1kit.rewards import REWARDS
@@ -39,7 +39,7 @@ class GrpoPlan:
     n: int  # completions of each prompt (the group)
     batch_size: int  # completions of each step
     micro_batch_size: int  # completions of each backward pass on one device
-    learning_rate: float
+    learning_rate: float | None  # None: by the size of the model
     temperature: float
     max_tokens: int
     seed: int
@@ -128,7 +128,7 @@ def train_grpo(
         KeyboardInterrupt: after Ctrl-C; the step is finished and a checkpoint saved first.
     """
     from r1kit.callbacks import RunCallback
-    from r1kit.model import load_model, read_card, save_model
+    from r1kit.model import end_token_ids, load_model, read_card, save_model
 
     model, tokenizer = load_model(plan.model, plan.dtype)
     style = plan.style or default_style(read_card(plan.model), tokenizer)
@@ -143,7 +143,8 @@ def train_grpo(
     groups = plan.batch_size // plan.n
     say(f"{plan.steps} steps of {groups} prompts, {plan.n} completions each, out of {len(problems)} problems; {folder}")
     before = evaluate("eval-before.jsonl")
-    grader = RolloutGrader(problems, plan.weights)
+    counted = [problem.derive(prompt_tokens=len(encode_prompt(problem, style, tokenizer))) for problem in problems]
+    grader = RolloutGrader(counted, plan, set(end_token_ids(model, tokenizer).tolist()))
     trainer = new_trainer(model, tokenizer, problems, style, grader, plan, folder)
     callback = RunCallback(folder, RunView(f"grpo {plan.model}", plan.steps), grader, plan.samples_every, card)
     trainer.add_callback(callback)
@@ -161,10 +162,15 @@ def train_grpo(
 
 
 class RolloutGrader:
-    """The rewards of a run as TRL calls them: one function a reward over a batch, which is graded once."""
+    """The rewards of a run as TRL calls them: one function a reward over a batch, which is graded once.
 
-    def __init__(self, problems: list[Record], weights: dict[str, float]):
-        self.problems, self.weights = problems, weights
+    Args:
+        problems: with `prompt_tokens`, which their rollouts carry.
+        ends: the ids of the tokens that end a completion.
+    """
+
+    def __init__(self, problems: list[Record], plan: GrpoPlan, ends: set[int]):
+        self.problems, self.plan, self.ends = problems, plan, ends
         self.last: list[Record] = []  # the scored rollouts of the newest batch
         self._graded: object = None
 
@@ -174,19 +180,24 @@ class RolloutGrader:
         def column(name: str) -> Any:
             def reward(completions: list[str], index: list[int], **columns: Any) -> list[float | None]:
                 if self._graded is not completions:
-                    rows = zip(index, completions, columns["completion_ids"], strict=True)
-                    self.last = [self._score(i, text, ids) for i, text, ids in rows]
+                    rows = enumerate(zip(index, completions, columns["completion_ids"], strict=True))
+                    self.last = [self._score(place % self.plan.n, *row) for place, row in rows]
                     self._graded = completions
                 return [scored["rewards"][name] for scored in self.last]
 
             reward.__name__ = name
             return reward
 
-        return [column(name) for name in self.weights]
+        return [column(name) for name in self.plan.weights]
 
-    def _score(self, index: int, completion: str, token_ids: list[int]) -> Record:
-        rollout = self.problems[index].derive(completion=completion, completion_tokens=len(token_ids))
-        return score_rollout(rollout, self.weights)
+    def _score(self, sample: int, index: int, completion: str, token_ids: list[int]) -> Record:
+        rollout = self.problems[index].derive(
+            sample=sample,
+            completion=completion,
+            finish_reason="stop" if token_ids[-1] in self.ends else "length",
+            completion_tokens=len(token_ids),
+        )
+        return score_rollout(rollout, self.plan.weights)
 
 
 def new_trainer(
@@ -206,6 +217,7 @@ def new_trainer(
 
     from r1kit.trainer import ReasoningTrainer
 
+    parameters = model.num_parameters()
     prompts = [render_prompt(problem, style, tokenizer) for problem in problems]
     settings = {
         "output_dir": str(folder / CHECKPOINTS),
@@ -215,12 +227,12 @@ def new_trainer(
         "num_generations": plan.n,
         "max_completion_length": plan.max_tokens,
         "temperature": plan.temperature,
-        "learning_rate": plan.learning_rate,
+        "learning_rate": plan.learning_rate or (5e-4 if parameters < 10_000_000 else 3e-6),
         "lr_scheduler_type": "constant",
         "reward_weights": list(plan.weights.values()),
         "seed": plan.seed,
         "bf16": plan.dtype == "bfloat16",
-        "gradient_checkpointing": model.num_parameters() > 100_000_000,
+        "gradient_checkpointing": parameters > 100_000_000,
         "use_cpu": not torch.cuda.is_available(),
         "remove_unused_columns": False,
         "logging_steps": 1,

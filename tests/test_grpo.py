@@ -55,7 +55,11 @@ def test_a_run_leaves_a_model_its_logs_and_a_table(whole_run):
     assert log[0].keys() >= {"reward", "rewards", "length", "entropy", "zero_signal", "seconds", "tokens"}
     samples = lines((folder / "samples.jsonl").read_text())
     assert {s["step"] for s in samples} == {1, 3, 5}
-    assert samples[0].keys() >= {"id", "prompt", "completion", "rewards", "reward", "extracted"}
+    assert [s["sample"] for s in samples[:9]] == [0, 1, 2, 3, 4, 5, 6, 7, 0]
+    assert samples[0].keys() >= {
+        "id", "prompt", "answer", "completion", "finish_reason", "prompt_tokens", "completion_tokens", "rewards",
+        "reward", "extracted",
+    }  # fmt: skip
     card = json.loads((folder / "r1kit.json").read_text())
     assert (card["command"], card["parent"], card["prompt_style"]) == ("grpo", "base", "r1-zero")
     assert card["metrics"]["before"]["problems"] == 4
@@ -128,7 +132,7 @@ def test_a_folder_that_holds_another_run_is_refused(whole_run):
 def test_changed_settings_are_refused_by_name(whole_run, held_out):
     run = run_grpo(whole_run[0], "--resume", "--learning-rate", 0.5, eval_file=held_out)
     assert run.returncode == 1
-    assert "the run has learning_rate 0.0005, not 0.5" in run.stderr
+    assert "the run has learning_rate None, not 0.5" in run.stderr
 
 
 def test_a_folder_of_somebody_elses_is_never_replaced(tmp_path):
