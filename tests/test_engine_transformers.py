@@ -27,6 +27,43 @@ def test_log_probabilities_equal_a_plain_forward_pass(tiny_model):
             assert completion.logprobs == pytest.approx(expected, abs=1e-4)
 
 
+def other_models():
+    """Yield tiny models whose caches or positions differ from Llama's."""
+    from transformers import (
+        Gemma3ForCausalLM,
+        Gemma3TextConfig,
+        GPT2Config,
+        GPT2LMHeadModel,
+        MistralConfig,
+        MistralForCausalLM,
+    )
+
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 2}
+    heads = {"num_key_value_heads": 1, "head_dim": 16, "vocab_size": 1024}
+    gemma = Gemma3TextConfig(
+        **sizes, **heads, sliding_window=6, layer_types=["sliding_attention", "full_attention", "sliding_attention"]
+    )
+    return (
+        MistralForCausalLM(MistralConfig(**sizes, **heads, sliding_window=6)),
+        Gemma3ForCausalLM(gemma),
+        GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=2, vocab_size=1024)),
+    )
+
+
+@pytest.mark.parametrize("number", range(3), ids=["sliding window", "two kinds of layers", "learned positions"])
+def test_other_kinds_of_attention_give_the_same_log_probabilities(tiny_model, number):
+    torch.manual_seed(0)
+    model, tokenizer = other_models()[number].eval(), tiny_model[1]
+    ids = prompts(tokenizer, *TEXTS)
+    groups = sample_completions(model, tokenizer, ids, KEYS, Sampling(max_tokens=24))
+    for prompt, group in zip(ids, groups, strict=True):
+        for completion in group:
+            with torch.no_grad():
+                logprobs = model(input_ids=torch.tensor([prompt + completion.token_ids])).logits[0].log_softmax(-1)
+            expected = [logprobs[len(prompt) + i - 1, token].item() for i, token in enumerate(completion.token_ids)]
+            assert completion.logprobs == pytest.approx(expected, abs=1e-4)
+
+
 def test_a_completion_depends_on_its_seed_and_key_alone(tiny_model):
     model, tokenizer = tiny_model
     ids = prompts(tokenizer, *TEXTS)

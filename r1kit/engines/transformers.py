@@ -52,9 +52,9 @@ class _RoomyLayer(DynamicLayer):
         grown[..., : self.length, :] = held[..., : self.length, :]
         return grown
 
-    def select_rows(self, rows: torch.Tensor) -> None:
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Keep (or repeat) the given rows of the batch."""
-        self._keys, self._values = self._keys[rows], self._values[rows]
+        self._keys, self._values = self._keys[indices], self._values[indices]
         self.keys, self.values = self._keys[..., : self.length, :], self._values[..., : self.length, :]
 
 
@@ -81,7 +81,7 @@ def sample_completions(
     ends = end_token_ids(model, tokenizer)
 
     cache, mask, logits = _read_prompts(model, tokenizer, prompts)
-    _select_rows(cache, owner)
+    cache.batch_select_indices(owner)
     mask, logits = mask[owner], logits[owner]
     rows = torch.arange(len(owner), device=device)  # (R,) the completion that each row of the batch belongs to
     position = mask.sum(1)
@@ -102,7 +102,7 @@ def sample_completions(
             break
         if alive < SHRINK_BELOW * len(rows):
             kept = running.nonzero().squeeze(1)
-            _select_rows(cache, kept)
+            cache.batch_select_indices(kept)
             rows, chosen, mask, position = rows[kept], chosen[kept], mask[kept], position[kept]
         mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
         output = model(
@@ -158,8 +158,8 @@ def _read_prompts(
     pad = tokenizer.pad_token_id or 0
     ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=model.device)
     mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device)
-    cache = DynamicCache()
-    cache.layer_class_to_replicate = _RoomyLayer
+    cache = DynamicCache(config=model.config)
+    cache.layers = [_RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     position = (mask.cumsum(1) - 1).clamp(min=0)
     output = model(
         input_ids=ids,
@@ -170,11 +170,6 @@ def _read_prompts(
         logits_to_keep=1,
     )
     return cache, mask, output.logits[:, -1]
-
-
-def _select_rows(cache: DynamicCache, rows: torch.Tensor) -> None:
-    for layer in cache.layers:
-        layer.select_rows(rows)
 
 
 def _gather(
