@@ -1,26 +1,36 @@
 """What a training run writes and shows at each step, and how it stops at Ctrl-C."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transformers import TrainerCallback
 
+from r1kit.jsonl import Record
 from r1kit.live import RunView, say
 from r1kit.model import write_card
 from r1kit.run_folder import LOG, SAMPLES, append_records
 
-if TYPE_CHECKING:
-    from r1kit.grpo import RolloutGrader
-
 
 class RunCallback(TrainerCallback):
-    """Writes log.jsonl and samples.jsonl, feeds the live view, and ends the run after the step at Ctrl-C."""
+    """Writes log.jsonl and samples.jsonl, feeds the live view, and ends the run after the step at Ctrl-C.
 
-    def __init__(self, folder: Path, view: RunView, grader: "RolloutGrader", samples_every: int, card: dict[str, Any]):
-        self.folder, self.view, self.grader = folder, view, grader
+    Args:
+        newest: returns the scored rollouts of the newest batch.
+        card: what r1kit.json says of the checkpoints.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        view: RunView,
+        newest: Callable[[], list[Record]],
+        samples_every: int,
+        card: dict[str, Any],
+    ):
+        self.folder, self.view, self.newest = folder, view, newest
         self.samples_every, self.card = samples_every, card
         self.interrupted = False
 
@@ -47,7 +57,7 @@ class RunCallback(TrainerCallback):
         line = log_line(state.global_step, logs)
         append_records(self.folder / LOG, [line])
         if state.global_step % self.samples_every == 1 or self.samples_every == 1:
-            samples = [{"step": state.global_step, **scored} for scored in self.grader.last]
+            samples = [{"step": state.global_step, **scored} for scored in self.newest()]
             append_records(self.folder / SAMPLES, samples)
         self.view.show(line)
 

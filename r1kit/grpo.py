@@ -18,7 +18,7 @@ from r1kit.jsonl import Record, read_records, write_records
 from r1kit.live import RunView, draw_curves, say
 from r1kit.prompts import PromptStyle, default_style, encode_prompt, render_prompt
 from r1kit.records import content_hash
-from r1kit.reward import RewardSummary, score_rollout, score_rollouts
+from r1kit.reward import RewardSummary, score_rollouts
 from r1kit.rewards import REWARDS
 from r1kit.rollout import RolloutPlan, sample_rollouts
 from r1kit.run_folder import CHECKPOINTS, read_log
@@ -26,7 +26,7 @@ from r1kit.run_folder import CHECKPOINTS, read_log
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from r1kit.trainer import ReasoningTrainer
+    from r1kit.trainer import ReasoningTrainer, RolloutGrader
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,7 @@ def train_grpo(
     """
     from r1kit.callbacks import RunCallback
     from r1kit.model import end_token_ids, load_model, read_card, save_model
+    from r1kit.trainer import RolloutGrader
 
     model, tokenizer = load_model(plan.model, plan.dtype)
     style = plan.style or default_style(read_card(plan.model), tokenizer)
@@ -144,9 +145,10 @@ def train_grpo(
     say(f"{plan.steps} steps of {groups} prompts, {plan.n} completions each, out of {len(problems)} problems; {folder}")
     before = evaluate("eval-before.jsonl")
     counted = [problem.derive(prompt_tokens=len(encode_prompt(problem, style, tokenizer))) for problem in problems]
-    grader = RolloutGrader(counted, plan, set(end_token_ids(model, tokenizer).tolist()))
+    grader = RolloutGrader(counted, plan.weights, plan.n, set(end_token_ids(model, tokenizer).tolist()))
     trainer = new_trainer(model, tokenizer, problems, style, grader, plan, folder)
-    callback = RunCallback(folder, RunView(f"grpo {plan.model}", plan.steps), grader, plan.samples_every, card)
+    view = RunView(f"grpo {plan.model}", plan.steps)
+    callback = RunCallback(folder, view, lambda: grader.last, plan.samples_every, card)
     trainer.add_callback(callback)
     with callback.watching():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -161,51 +163,12 @@ def train_grpo(
     _report(folder, metrics, before, after)
 
 
-class RolloutGrader:
-    """The rewards of a run as TRL calls them: one function a reward over a batch, which is graded once.
-
-    Args:
-        problems: with `prompt_tokens`, which their rollouts carry.
-        ends: the ids of the tokens that end a completion.
-    """
-
-    def __init__(self, problems: list[Record], plan: GrpoPlan, ends: set[int]):
-        self.problems, self.plan, self.ends = problems, plan, ends
-        self.last: list[Record] = []  # the scored rollouts of the newest batch
-        self._graded: object = None
-
-    def functions(self) -> list[Any]:
-        """Return a reward function for each reward, by its name."""
-
-        def column(name: str) -> Any:
-            def reward(completions: list[str], index: list[int], **columns: Any) -> list[float | None]:
-                if self._graded is not completions:
-                    rows = enumerate(zip(index, completions, columns["completion_ids"], strict=True))
-                    self.last = [self._score(place % self.plan.n, *row) for place, row in rows]
-                    self._graded = completions
-                return [scored["rewards"][name] for scored in self.last]
-
-            reward.__name__ = name
-            return reward
-
-        return [column(name) for name in self.plan.weights]
-
-    def _score(self, sample: int, index: int, completion: str, token_ids: list[int]) -> Record:
-        rollout = self.problems[index].derive(
-            sample=sample,
-            completion=completion,
-            finish_reason="stop" if token_ids[-1] in self.ends else "length",
-            completion_tokens=len(token_ids),
-        )
-        return score_rollout(rollout, self.plan.weights)
-
-
 def new_trainer(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
     problems: list[Record],
     style: PromptStyle,
-    grader: RolloutGrader,
+    grader: "RolloutGrader",
     plan: GrpoPlan,
     folder: Path,
 ) -> "ReasoningTrainer":

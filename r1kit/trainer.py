@@ -1,4 +1,4 @@
-"""TRL's GRPOTrainer with r1kit's own generation, and with log-probabilities computed without padding.
+"""TRL's GRPOTrainer with r1kit's own generation and rewards, and with log-probabilities computed without padding.
 
 Overrides TRL 1.16 at four methods, none of which is public API; tests/test_trainer.py holds loss and gradient to TRL's.
 """
@@ -14,6 +14,8 @@ from trl.models import unwrap_model_for_generation
 
 from r1kit.engines import Sampling
 from r1kit.engines.transformers import sample_completions
+from r1kit.jsonl import Record
+from r1kit.reward import score_rollout
 
 CHUNK_TOKENS = 4096  # tokens, padding included, of one forward pass over rows of like length
 
@@ -124,3 +126,44 @@ def cut_by_length(lengths: list[int], max_rows: int) -> list[list[int]]:
             chunks.append([])
         chunks[-1].append(row)
     return chunks
+
+
+class RolloutGrader:
+    """The rewards of a run as TRL calls them: one function a reward over a batch, which is graded once.
+
+    Args:
+        problems: with `prompt_tokens`, which their rollouts carry.
+        weights: of the rewards, by name.
+        n: completions of each prompt.
+        ends: the ids of the tokens that end a completion.
+    """
+
+    def __init__(self, problems: list[Record], weights: dict[str, float], n: int, ends: set[int]):
+        self.problems, self.weights, self.n, self.ends = problems, weights, n, ends
+        self.last: list[Record] = []  # the scored rollouts of the newest batch
+        self._graded: object = None
+
+    def functions(self) -> list[Any]:
+        """Return a reward function for each reward, by its name."""
+
+        def column(name: str) -> Any:
+            def reward(completions: list[str], index: list[int], **columns: Any) -> list[float | None]:
+                if self._graded is not completions:
+                    rows = enumerate(zip(index, completions, columns["completion_ids"], strict=True))
+                    self.last = [self._score(place % self.n, *row) for place, row in rows]
+                    self._graded = completions
+                return [scored["rewards"][name] for scored in self.last]
+
+            reward.__name__ = name
+            return reward
+
+        return [column(name) for name in self.weights]
+
+    def _score(self, sample: int, index: int, completion: str, token_ids: list[int]) -> Record:
+        rollout = self.problems[index].derive(
+            sample=sample,
+            completion=completion,
+            finish_reason="stop" if token_ids[-1] in self.ends else "length",
+            completion_tokens=len(token_ids),
+        )
+        return score_rollout(rollout, self.weights)
