@@ -44,6 +44,7 @@ class ScoredRollout(Rollout):
     rewards: dict[str, float | None]
     reward: float | None  # their weighted sum
     extracted: str | None  # the answer as read from the completion
+    verdict: Literal["correct", "wrong", "no_answer", "gold_unparseable", "timeout"] | None  # None: no gold answer
 
 
 class Vote(TypedDict):

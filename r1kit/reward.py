@@ -1,10 +1,11 @@
 """The reward command's work: parse "accuracy,format:0.2", grade rollouts as they stream, sum up."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from math import isfinite
 
-from r1kit.answer import extract_answer
+from r1kit.answer import answer_part, judge
 from r1kit.errors import UsageError
 from r1kit.jsonl import Record
 from r1kit.rewards import REWARDS
@@ -17,17 +18,20 @@ class RewardSummary:
     rollouts: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     graded: dict[str, int] = field(default_factory=dict)
+    verdicts: Counter[str] = field(default_factory=Counter)
 
     def add(self, scored: Record) -> None:
         """Count one scored rollout."""
         self.rollouts += 1
+        self.verdicts[scored["verdict"] or "no gold answer"] += 1
         for name, value in scored["rewards"].items():
             self.sums[name] = self.sums.get(name, 0.0) + (value or 0.0)
             self.graded[name] = self.graded.get(name, 0) + (value is not None)
 
     def lines(self) -> list[str]:
         """Return the summary as text, a line a reward."""
-        lines = [f"{self.rollouts} rollouts"]
+        verdicts = ", ".join(f"{count} {verdict}" for verdict, count in self.verdicts.most_common())
+        lines = [f"{self.rollouts} rollouts" + (f": {verdicts}" if verdicts else "")]
         for name, graded in self.graded.items():
             mean = f"mean {self.sums[name] / graded:.3f}" if graded else "no mean"
             missing = self.rollouts - graded
@@ -58,7 +62,7 @@ def parse_rewards(text: str) -> dict[str, float]:
 
 
 def score_rollouts(rollouts: Iterable[Record], weights: dict[str, float], summary: RewardSummary) -> Iterator[Record]:
-    """Yield each rollout with `rewards`, `reward` and `extracted`; count it in `summary`."""
+    """Yield each rollout with `rewards`, `reward`, `extracted` and `verdict`; count it in `summary`."""
     for rollout in rollouts:
         rollout.need("completion", "run r1kit rollout first")
         scored = score_rollout(rollout, weights)
@@ -70,6 +74,11 @@ def score_rollout(rollout: Record, weights: dict[str, float]) -> Record:
     """Return a rollout with its rewards; a reward of None is left out of the sum, and all None sum to None."""
     rewards = {name: REWARDS[name](rollout) for name in weights}
     graded = [weights[name] * value for name, value in rewards.items() if value is not None]
+    gold = rollout.get("answer")
+    judgement = judge(None if gold is None else str(gold), answer_part(rollout["completion"]))
     return rollout.derive(
-        rewards=rewards, reward=sum(graded) if graded else None, extracted=extract_answer(rollout["completion"])
+        rewards=rewards,
+        reward=sum(graded) if graded else None,
+        extracted=judgement.extracted,
+        verdict=judgement.verdict,
     )

@@ -42,7 +42,10 @@ def test_what_cannot_be_graded_is_left_out_of_the_sum():
 def test_the_summary_counts_nulls_and_means_the_rest():
     summary = RewardSummary()
     list(score_rollouts([rollout(), rollout(answer=None), rollout(answer="8")], {"accuracy": 1.0}, summary))
-    assert summary.lines() == ["3 rollouts", "  accuracy: mean 0.500, 1 could not be graded (null)"]
+    assert summary.lines() == [
+        "3 rollouts: 1 correct, 1 no gold answer, 1 wrong",
+        "  accuracy: mean 0.500, 1 could not be graded (null)",
+    ]
 
 
 def test_a_rollout_without_a_completion_is_named():
