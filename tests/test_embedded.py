@@ -103,6 +103,10 @@ def test_the_first_steps_of_pretraining_run_and_repeat(tmp_path):
         tmp_path / "two" / "model.safetensors"
     ).read_bytes()
     load_model(str(tmp_path / "one"))
+    pretrain.main(tmp_path / "three", steps=2, decay=1, start=tmp_path / "one", seed=1)
+    log = [json.loads(line) for line in (tmp_path / "three" / "pretrain.jsonl").open()]
+    assert [line["step"] for line in log] == [6, 8]
+    assert log[1]["tokens"] > log[0]["tokens"]
 
 
 def test_the_shipped_log_is_of_the_shipped_program():
@@ -113,9 +117,8 @@ def test_the_shipped_log_is_of_the_shipped_program():
     tokenizer = pretrain.train_tokenizer(islice(documents(1000, held_out), 20_000))
     assert json.loads(tokenizer.backend_tokenizer.to_str()) == json.loads((BASE_FOLDER / "tokenizer.json").read_text())
     log = [json.loads(line) for line in (BASE_FOLDER / "pretrain.jsonl").open()]
-    steps = pretrain.train(
-        pretrain.new_model(0, tokenizer), pretrain.batches(documents(0, held_out), tokenizer), log[-1]["step"]
-    )
-    again = list(islice(steps, log[0]["step"]))[-1]
+    data = pretrain.batches(documents(0, held_out), tokenizer)
+    steps = pretrain.train(pretrain.new_model(0, tokenizer), data, steps=1800, decay=0)
+    again = list(islice(steps, int(log[0]["step"])))[-1]
     assert again["tokens"] == log[0]["tokens"]
     assert again["loss"] == pytest.approx(log[0]["loss"], rel=1e-2)

@@ -62,4 +62,4 @@ def test_the_base_card_says_what_made_it():
     card = json.loads((BASE_FOLDER / "r1kit.json").read_text())
     assert card["command"].startswith("python -m r1kit.embedded.pretrain")
     assert card["prompt_style"] == "r1-zero"
-    assert card["parent"] is None
+    assert card["metrics"]["step"] == 2500

@@ -1,10 +1,11 @@
 """Make the embedded base model from nothing: corpus, tokenizer, pretraining, saving.
 
-    python -m r1kit.embedded.pretrain OUT [--steps 3000]
+    python -m r1kit.embedded.pretrain STABLE --steps 1800 --decay 0
+    python -m r1kit.embedded.pretrain OUT --start STABLE --steps 700 --decay 1 --seed 1
 
-A Llama of 1.15M parameters (4 layers, width 128, heads of 64) reads a stream of seeded documents once. Matrices are
-trained with Muon (Jordan et al., 2024), embeddings and norms with AdamW; the learning rate is constant, then falls to
-zero over the last 40 % of the steps. One JSON line per 20 steps goes to OUT/pretrain.jsonl.
+A Llama of 1.2M parameters (4 layers, width 128, 4 heads of 64) reads a stream of seeded documents once: first at a
+constant learning rate, then, with fresh documents, at one that falls to zero. Matrices are trained with Muon (Jordan et
+al., 2024), embeddings and norms with AdamW. One JSON line per 20 steps goes to OUT/pretrain.jsonl.
 """
 
 import json
@@ -18,7 +19,7 @@ import typer
 
 from r1kit.embedded.corpus import documents
 from r1kit.embedded.problems import held_out_prompts
-from r1kit.model import save_model
+from r1kit.model import load_model, save_model
 from r1kit.prompts import R1_ZERO_PREAMBLE
 
 if TYPE_CHECKING:
@@ -40,7 +41,8 @@ CHAT_TEMPLATE = (
     "{{ '\\n' }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"
 )
 DOCUMENTS_PER_STEP, MICRO_BATCH_TOKENS = 256, 3072
-LEARNING_RATE, WARMUP, DECAY_SHARE = 1e-2, 50, 0.4
+LEARNING_RATE, WARMUP = 1e-2, 50
+LOG = "pretrain.jsonl"
 
 
 def train_tokenizer(texts: Iterator[str]) -> "PreTrainedTokenizerFast":
@@ -117,8 +119,13 @@ def batches(stream: Iterator[str], tokenizer: "PreTrainedTokenizerFast") -> Iter
         ]
 
 
-def train(model: "LlamaForCausalLM", data: Iterator[list["torch.Tensor"]], steps: int) -> Iterator[dict[str, float]]:
-    """Train `model` in place for `steps` steps; yield a log line a step (loss in nats per token)."""
+def train(
+    model: "LlamaForCausalLM", data: Iterator[list["torch.Tensor"]], steps: int, decay: float
+) -> Iterator[dict[str, float]]:
+    """Train `model` in place for `steps` steps; yield a log line a step (loss in nats per token).
+
+    The learning rate rises over `WARMUP` steps and falls to zero over the last `decay` (a share) of them.
+    """
     import torch
 
     matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
@@ -140,7 +147,8 @@ def train(model: "LlamaForCausalLM", data: Iterator[list["torch.Tensor"]], steps
             )
             (loss / count).backward()
             loss_sum += loss.item()
-        rate = LEARNING_RATE * min(1.0, step / WARMUP, (steps - step + 1) / (DECAY_SHARE * steps))
+        fall = (steps - step + 1) / (decay * steps) if decay else 1.0
+        rate = LEARNING_RATE * min(1.0, step / WARMUP, fall)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             optimizer.param_groups[0]["lr"] = rate
@@ -158,36 +166,37 @@ def train(model: "LlamaForCausalLM", data: Iterator[list["torch.Tensor"]], steps
 
 def main(
     out: Annotated[Path, typer.Argument(help="Folder to write the model into.")],
-    steps: Annotated[int, typer.Option(help="Optimiser steps of 256 documents.")] = 3000,
+    steps: Annotated[int, typer.Option(help="Optimiser steps of 256 documents.")] = 1800,
+    decay: Annotated[float, typer.Option(help="Share of the steps over which the learning rate falls to zero.")] = 0.4,
+    start: Annotated[
+        Path | None, typer.Option(help="Model to go on from, with a new optimiser; default: none.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the weights and of the corpus.")] = 0,
-    save_every: Annotated[int, typer.Option(help="Save the folder every so many steps.")] = 500,
+    save_every: Annotated[int, typer.Option(help="Save the folder every so many steps.")] = 200,
 ) -> None:
     """Make the embedded base model and save it into OUT."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
     out.mkdir(parents=True, exist_ok=True)
     held_out = held_out_prompts()
-    tokenizer = train_tokenizer(islice(documents(seed + 1000, held_out), 20_000))
-    model = new_model(seed, tokenizer)
-    data = batches(documents(seed, held_out), tokenizer)
-    with (out / "pretrain.jsonl").open("w", encoding="utf-8") as log:
-        for line in train(model, data, steps):
-            if line["step"] % 20 == 0 or line["step"] == steps:
+    before: list[dict[str, float]] = []
+    if start is None:
+        tokenizer = train_tokenizer(islice(documents(seed + 1000, held_out), 20_000))
+        model = new_model(seed, tokenizer)
+    else:
+        model, tokenizer = load_model(str(start))
+        before = list(map(json.loads, (start / LOG).open(encoding="utf-8")))
+    done = {key: before[-1][key] if before else 0 for key in ("step", "tokens", "seconds")}
+    command = f"python -m r1kit.embedded.pretrain OUT --steps {steps} --decay {decay} --seed {seed}"
+    card = {"command": command, "parent": str(start) if start else None, "prompt_style": "r1-zero", "seed": seed}
+    with (out / LOG).open("w", encoding="utf-8") as log:
+        log.writelines(json.dumps(line) + "\n" for line in before)
+        for line in train(model, batches(documents(seed, held_out), tokenizer), steps, decay):
+            last = line["step"] == steps
+            line |= {key: round(line[key] + value, 1) for key, value in done.items()}
+            if last or line["step"] % 20 == 0:
                 log.write(json.dumps(line) + "\n")
                 log.flush()
-            if line["step"] % save_every == 0 or line["step"] == steps:
-                save_model(model, tokenizer, out, _card(steps, seed, line))
-
-
-def _card(steps: int, seed: int, line: dict[str, float]) -> dict[str, object]:
-    return {
-        "command": f"python -m r1kit.embedded.pretrain OUT --steps {steps} --seed {seed}",
-        "parent": None,
-        "prompt_style": "r1-zero",
-        "seed": seed,
-        "metrics": {"step": line["step"], "tokens": line["tokens"], "loss": line["loss"]},
-    }
+            if last or line["step"] % save_every == 0:
+                save_model(model, tokenizer, out, {**card, "metrics": line})
 
 
 if __name__ == "__main__":
