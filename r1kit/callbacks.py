@@ -54,10 +54,11 @@ class RunCallback(TrainerCallback):
         """Write and show the line of a step."""
         if "reward" not in logs:  # the trainer's own closing line
             return
-        line = log_line(state.global_step, logs)
+        newest = self.newest()
+        line = log_line(state.global_step, logs, newest)
         append_records(self.folder / LOG, [line])
         if state.global_step % self.samples_every == 1 or self.samples_every == 1:
-            samples = [{"step": state.global_step, **scored} for scored in self.newest()]
+            samples = [{"step": state.global_step, **scored} for scored in newest]
             append_records(self.folder / SAMPLES, samples)
         self.view.show(line)
 
@@ -71,7 +72,21 @@ class RunCallback(TrainerCallback):
         write_card(Path(args.output_dir) / f"checkpoint-{state.global_step}", {**self.card, "step": state.global_step})
 
 
-def log_line(step: int, logs: dict[str, Any]) -> dict[str, Any]:
+def zero_signal_share(rollouts: list[Record]) -> float:
+    """Return the share of groups whose rewards are all equal, to rounding: they teach nothing.
+
+    TRL's own share asks for a standard deviation of 0, which rounding keeps it from.
+    """
+    groups: list[list[float]] = []
+    for rollout in rollouts:
+        if rollout["sample"] == 0:
+            groups.append([])
+        if rollout["reward"] is not None:
+            groups[-1].append(rollout["reward"])
+    return sum(not group or max(group) - min(group) < 1e-6 for group in groups) / len(groups)
+
+
+def log_line(step: int, logs: dict[str, Any], rollouts: list[Record]) -> dict[str, Any]:
     """Return a step's line of log.jsonl from TRL's log; lengths in tokens, entropy in nats, shares from 0 to 1."""
     parts = {
         key.split("/")[1]: value for key, value in logs.items() if key.startswith("rewards/") and key.endswith("/mean")
@@ -84,7 +99,7 @@ def log_line(step: int, logs: dict[str, Any]) -> dict[str, Any]:
         "length": logs["completions/mean_length"],
         "truncated": logs["completions/clipped_ratio"],
         "entropy": logs["entropy"],
-        "zero_signal": logs["frac_reward_zero_std"],
+        "zero_signal": zero_signal_share(rollouts),
         "loss": logs["loss"],
         "grad_norm": logs["grad_norm"],
         "learning_rate": logs["learning_rate"],

@@ -202,7 +202,7 @@ def grpo(
     held_out: Annotated[
         str | None, typer.Option("--eval", help="Problems to measure on; default: an embedded set's test split.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 100,
+    steps: Annotated[int, typer.Option(min=1, help="Optimiser steps.")] = 80,
     n: N = 8,
     batch_size: Annotated[int, typer.Option(min=2, help="Completions of each step.")] = 128,
     micro_batch_size: Annotated[int | None, typer.Option(min=1, help="Completions of each backward pass.")] = None,

@@ -6,7 +6,7 @@ set -euo pipefail
 : "${R1KIT:=r1kit}"
 : "${MODEL:=base}"
 : "${OUT:=out/r1-zero}"
-: "${STEPS:=100}" # optimiser steps of 128 completions
+: "${STEPS:=80}" # optimiser steps of 128 completions
 : "${SAMPLES:=16}" # completions of each held-out problem
 
 mkdir -p "$OUT"

@@ -117,6 +117,14 @@ def test_the_trained_folder_says_the_same_from_plain_transformers(whole_run):
     assert tokenizer.decode(said, skip_special_tokens=True) == rollout["completion"]
 
 
+def test_groups_of_equal_rewards_carry_no_signal():
+    from r1kit.callbacks import zero_signal_share
+
+    groups = ([1.2, 1.2 + 1e-9, 1.2], [1.2, 0.2, 1.2], [None, None, None], [0.0, None, 0.0])
+    rows = [{"sample": i, "reward": reward} for group in groups for i, reward in enumerate(group)]
+    assert zero_signal_share(rows) == 0.75
+
+
 def test_a_folder_that_holds_another_run_is_refused(whole_run):
     folder, _ = whole_run
     before = outputs(folder)

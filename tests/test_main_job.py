@@ -8,7 +8,7 @@ from conftest import r1kit
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("seed", "flags"), [(0, ()), (1, ()), (2, ()), (0, ("--steps", 200))], ids=["0", "1", "2", "twice as long"]
+    ("seed", "flags"), [(0, ()), (1, ()), (2, ()), (0, ("--steps", 160))], ids=["0", "1", "2", "twice as long"]
 )
 def test_the_base_learns_to_reason(tmp_path, seed, flags):
     run = r1kit("grpo", "--model", "base", "--seed", seed, "-o", tmp_path / "run", *flags)
