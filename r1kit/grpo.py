@@ -29,6 +29,21 @@ if TYPE_CHECKING:
     from r1kit.trainer import ReasoningTrainer, RolloutGrader
 
 
+FLAGS = {  # TRL's settings that are flags of ours
+    "output_dir": "--output",
+    "max_steps": "--steps",
+    "num_generations": "--n",
+    "per_device_train_batch_size": "--micro-batch-size",
+    "gradient_accumulation_steps": "--batch-size",
+    "max_completion_length": "--max-tokens",
+    "temperature": "--temperature",
+    "learning_rate": "--learning-rate",
+    "reward_weights": "--reward",
+    "seed": "--seed",
+    "save_steps": "--save-every",
+}
+
+
 @dataclass(frozen=True)
 class GrpoPlan:
     """A run, as its flags say it."""
@@ -59,13 +74,15 @@ def parse_settings(pairs: list[str]) -> dict[str, Any]:
     """Return {key: value} of "KEY=VALUE" pairs; a value is read as JSON where it is JSON, else as text.
 
     Raises:
-        UsageError: a pair of another form, or a key that TRL's GRPOConfig lacks.
+        UsageError: a pair of another form, a key that TRL's GRPOConfig lacks, or one that has a flag of its own.
     """
     settings: dict[str, Any] = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
         if not (key and separator):
             raise UsageError("--set", f'"{pair}" is not KEY=VALUE', "write --set beta=0.001, for instance")
+        if key in FLAGS:
+            raise UsageError("--set", f"{key} has a flag of its own", f"say {FLAGS[key]}")
         try:
             settings[key] = json.loads(value)
         except ValueError:
@@ -144,6 +161,7 @@ def train_grpo(
     groups = plan.batch_size // plan.n
     say(f"{plan.steps} steps of {groups} prompts, {plan.n} completions each, out of {len(problems)} problems; {folder}")
     before = evaluate("eval-before.jsonl")
+    (folder / "eval-after.jsonl").unlink(missing_ok=True)  # of a run that is made longer
     counted = [problem.derive(prompt_tokens=len(encode_prompt(problem, style, tokenizer))) for problem in problems]
     grader = RolloutGrader(counted, plan.weights, plan.n, set(end_token_ids(model, tokenizer).tolist()))
     trainer = new_trainer(model, tokenizer, problems, style, grader, plan, folder)
@@ -181,6 +199,7 @@ def new_trainer(
     from r1kit.trainer import ReasoningTrainer
 
     parameters = model.num_parameters()
+    default_rate = 5e-4 if parameters < 10_000_000 else 3e-6
     prompts = [render_prompt(problem, style, tokenizer) for problem in problems]
     settings = {
         "output_dir": str(folder / CHECKPOINTS),
@@ -190,7 +209,7 @@ def new_trainer(
         "num_generations": plan.n,
         "max_completion_length": plan.max_tokens,
         "temperature": plan.temperature,
-        "learning_rate": plan.learning_rate or (5e-4 if parameters < 10_000_000 else 3e-6),
+        "learning_rate": default_rate if plan.learning_rate is None else plan.learning_rate,
         "lr_scheduler_type": "constant",
         "reward_weights": list(plan.weights.values()),
         "seed": plan.seed,

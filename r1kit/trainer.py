@@ -1,6 +1,6 @@
 """TRL's GRPOTrainer with r1kit's own generation and rewards, and with log-probabilities computed without padding.
 
-Overrides TRL 1.16 at four methods, none of which is public API; tests/test_trainer.py holds loss and gradient to TRL's.
+The methods of TRL 1.16 that it overrides are no public API: tests/test_trainer.py holds loss and gradient to TRL's own.
 """
 
 import time

@@ -1,5 +1,5 @@
 import json
-import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -83,6 +83,19 @@ def test_a_resumed_run_is_the_uninterrupted_one(whole_run, tmp_path, held_out):
     run = run_grpo(folder, *flags, "--resume", eval_file=held_out)
     assert run.returncode == 0, run.stderr
     assert outputs(folder) == outputs(whole_run[0])
+
+
+def test_a_finished_run_is_made_longer_and_measured_anew(whole_run, tmp_path, held_out):
+    folder = tmp_path / "longer"
+    shutil.copytree(whole_run[0], folder)
+    before = outputs(folder)
+    run = run_grpo(folder, "--save-every", 2, "--samples-every", 2, "--resume", steps=7, eval_file=held_out)
+    assert run.returncode == 0, run.stderr
+    after = outputs(folder)
+    assert after["log"][:5] == before["log"]
+    assert [line["step"] for line in after["log"]] == [1, 2, 3, 4, 5, 6, 7]
+    assert after["model.safetensors"] != before["model.safetensors"]
+    assert after["eval-after.jsonl"] != before["eval-after.jsonl"]
 
 
 def test_ctrl_c_ends_with_130_and_a_checkpoint_that_is_a_model(tmp_path):
@@ -186,6 +199,8 @@ def test_settings_reach_trl_and_unknown_ones_are_named(tmp_path):
     }
     with pytest.raises(UsageError, match='"beta" is not KEY=VALUE'):
         parse_settings(["beta"])
+    with pytest.raises(UsageError, match="num_generations has a flag of its own; say --n"):
+        parse_settings(["num_generations=4"])
     with pytest.raises(UsageError, match='TRL has no setting "betta"; the nearest is beta'):
         parse_settings(["betta=1"])
 
@@ -209,9 +224,7 @@ def test_bad_input_is_one_line_and_leaves_no_folder(tmp_path, arguments, code, m
 
 def start_grpo(folder, *arguments, steps=5):
     command = [sys.executable, "-m", "r1kit", "grpo", *SMALL, "-o", folder, "--steps", steps, *arguments]
-    return subprocess.Popen(
-        list(map(str, command)), stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
-    )
+    return subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
 
 
 def count_lines(path: Path) -> int:
