@@ -64,6 +64,9 @@ def _parse_line(line: bytes, place: str) -> Record:
         fields = json.loads(line.decode(), parse_constant=_refuse_constant)
     except UnicodeDecodeError:
         raise UserError(place, "not UTF-8 text", "convert the file to UTF-8") from None
+    except json.JSONDecodeError as error:
+        what = f"not JSON ({error.msg}, column {error.pos + 1})"
+        raise UserError(place, what, "each line must be one JSON object") from None
     except ValueError as error:
         raise UserError(place, f"not JSON ({error})", "each line must be one JSON object") from None
     except RecursionError:
