@@ -121,7 +121,8 @@ def serve() -> None:
 
     from r1kit.answer import judge_here
 
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    if sys.platform == "linux":  # macOS refuses this limit
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     replies, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no reply
     reply: object = "ready"
     while True:
