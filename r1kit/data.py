@@ -7,7 +7,7 @@ from pathlib import Path
 from r1kit.embedded.problems import FOLDER
 from r1kit.errors import UsageError, UserError
 from r1kit.jsonl import STDIO, Record, read_records
-from r1kit.records import as_problem
+from r1kit.records import as_problem, unique_problems
 
 EMBEDDED = ("arith", "facts", "functions")
 SPLITS = ("train", "test")
@@ -32,14 +32,9 @@ def read_problem_list(source: str, split: str) -> list[Record]:
     Raises:
         UserError: there are none, or an id stands twice.
     """
-    problems = list(read_problems(source, split))
+    problems = list(unique_problems(read_problems(source, split)))
     if not problems:
         raise UserError(source, "holds no problems", "give at least one")
-    seen: set[str] = set()
-    for problem in problems:
-        if problem["id"] in seen:
-            raise UserError(problem.place, f'the id "{problem["id"]}" stands twice', "give each problem its own id")
-        seen.add(problem["id"])
     return problems
 
 

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 from r1kit.data import EMBEDDED, read_problem_list
 from r1kit.engines import Sampling
 from r1kit.errors import UsageError, UserError
-from r1kit.evaluate import Metrics, format_table, measure
+from r1kit.evaluate import MEASURED, Metrics, format_table, measure
 from r1kit.jsonl import Record, read_records, write_records
 from r1kit.live import RunView, draw_curves, say
-from r1kit.prompts import PromptStyle, default_style, encode_prompt, render_prompt
+from r1kit.prompts import PromptStyle, render_prompt, takes_special_tokens
 from r1kit.records import content_hash
 from r1kit.reward import RewardSummary, score_rollouts
 from r1kit.rewards import REWARDS
-from r1kit.rollout import RolloutPlan, sample_rollouts
+from r1kit.rollout import RolloutPlan, load_for_prompts, sample_rollouts
 from r1kit.run_folder import CHECKPOINTS, read_log
 
 if TYPE_CHECKING:
@@ -145,11 +145,10 @@ def train_grpo(
         KeyboardInterrupt: after Ctrl-C; the step is finished and a checkpoint saved first.
     """
     from r1kit.callbacks import RunCallback
-    from r1kit.model import end_token_ids, load_model, read_card, save_model
+    from r1kit.model import end_token_ids, save_model
     from r1kit.trainer import RolloutGrader
 
-    model, tokenizer = load_model(plan.model, plan.dtype)
-    style = plan.style or default_style(read_card(plan.model), tokenizer)
+    model, tokenizer, style = load_for_prompts(plan.model, plan.dtype, plan.style)
     card = _card(problems, style, plan)
 
     def evaluate(name: str) -> list[Record]:
@@ -162,9 +161,11 @@ def train_grpo(
     say(f"{plan.steps} steps of {groups} prompts, {plan.n} completions each, out of {len(problems)} problems; {folder}")
     before = evaluate("eval-before.jsonl")
     (folder / "eval-after.jsonl").unlink(missing_ok=True)  # of a run that is made longer
-    counted = [problem.derive(prompt_tokens=len(encode_prompt(problem, style, tokenizer))) for problem in problems]
+    prompts = [render_prompt(problem, style, tokenizer) for problem in problems]
+    ids = tokenizer(prompts, add_special_tokens=takes_special_tokens(style))["input_ids"]
+    counted = [p.derive(prompt_tokens=len(i)) for p, i in zip(problems, ids, strict=True)]
     grader = RolloutGrader(counted, plan.weights, plan.n, set(end_token_ids(model, tokenizer).tolist()))
-    trainer = new_trainer(model, tokenizer, problems, style, grader, plan, folder)
+    trainer = new_trainer(model, tokenizer, prompts, style, grader, plan, folder)
     view = RunView(f"grpo {plan.model}", plan.steps)
     callback = RunCallback(folder, view, lambda: grader.last, plan.samples_every, card)
     trainer.add_callback(callback)
@@ -184,7 +185,7 @@ def train_grpo(
 def new_trainer(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
-    problems: list[Record],
+    prompts: list[str],
     style: PromptStyle,
     grader: "RolloutGrader",
     plan: GrpoPlan,
@@ -200,7 +201,6 @@ def new_trainer(
 
     parameters = model.num_parameters()
     default_rate = 5e-4 if parameters < 10_000_000 else 3e-6
-    prompts = [render_prompt(problem, style, tokenizer) for problem in problems]
     settings = {
         "output_dir": str(folder / CHECKPOINTS),
         "max_steps": plan.steps,
@@ -230,7 +230,7 @@ def new_trainer(
         args=GRPOConfig(**settings),
         train_dataset=Dataset.from_dict({"prompt": prompts, "index": list(range(len(prompts)))}),
         processing_class=tokenizer,
-        add_special_tokens=style not in ("chat", "cot"),
+        add_special_tokens=takes_special_tokens(style),
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -260,7 +260,7 @@ def _evaluate(
     if not path.exists():
         sampling = Sampling(plan.temperature, 1.0, plan.max_tokens, plan.seed)
         rollouts = sample_rollouts(problems, model, tokenizer, style, RolloutPlan(plan.eval_samples, sampling))
-        write_records(score_rollouts(rollouts, {"accuracy": 1.0, "format": 1.0}, RewardSummary()), str(path))
+        write_records(score_rollouts(rollouts, MEASURED, RewardSummary()), str(path))
     yield from read_records(str(path))
 
 

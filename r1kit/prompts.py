@@ -31,7 +31,12 @@ def encode_prompt(problem: Record, style: PromptStyle, tokenizer: "PreTrainedTok
         UserError: the style does not fit the problem or the tokenizer.
     """
     text = render_prompt(problem, style, tokenizer)
-    return tokenizer(text, add_special_tokens=style not in ("chat", "cot"))["input_ids"]
+    return tokenizer(text, add_special_tokens=takes_special_tokens(style))["input_ids"]
+
+
+def takes_special_tokens(style: PromptStyle) -> bool:
+    """Tell whether the tokenizer adds its special tokens: a chat template has written them already."""
+    return style not in ("chat", "cot")
 
 
 def render_prompt(problem: Record, style: PromptStyle, tokenizer: "PreTrainedTokenizerBase") -> str:

@@ -81,6 +81,20 @@ def as_problem(record: Record) -> Record:
     return Record({**fields, "id": str(fields["id"])}, record.place)
 
 
+def unique_problems(problems: Iterable[Record]) -> Iterator[Record]:
+    """Yield problems as they come; an id that comes again would draw the same completions.
+
+    Raises:
+        UserError: an id stands twice.
+    """
+    seen: set[str] = set()
+    for problem in problems:
+        if problem["id"] in seen:
+            raise UserError(problem.place, f'the id "{problem["id"]}" stands twice', "give each problem its own id")
+        seen.add(problem["id"])
+        yield problem
+
+
 def groups_of_rollouts(rollouts: Iterable[Record]) -> Iterator[list[Record]]:
     """Yield the rollouts of one problem after another; buffers one problem.
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from r1kit.engines import Completion, Sampling
 from r1kit.errors import UserError
 from r1kit.jsonl import Record
-from r1kit.prompts import PromptStyle, encode_prompt
+from r1kit.prompts import PromptStyle, default_style, encode_prompt
+from r1kit.records import unique_problems
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -31,14 +32,19 @@ def rollout_problems(problems: Iterable[Record], model_name: str, dtype: str, pl
     first = next(windows, None)
     if first is None:
         return
+    model, tokenizer, style = load_for_prompts(model_name, dtype, plan.style)
+    for window in chain([first], windows):
+        yield from _rollout_window(window, model, tokenizer, style, plan)
+
+
+def load_for_prompts(
+    model_name: str, dtype: str, style: PromptStyle | None
+) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase", PromptStyle]:
+    """Return a model, its tokenizer, and the style to prompt it in: as said, else the model's own."""
     from r1kit.model import load_model, read_card
-    from r1kit.prompts import default_style
 
     model, tokenizer = load_model(model_name, dtype)
-    style = plan.style or default_style(read_card(model_name), tokenizer)
-    yield from _rollout_window(first, model, tokenizer, style, plan)
-    for window in windows:
-        yield from _rollout_window(window, model, tokenizer, style, plan)
+    return model, tokenizer, style or default_style(read_card(model_name), tokenizer)
 
 
 def sample_rollouts(
@@ -54,14 +60,9 @@ def sample_rollouts(
 
 
 def _windows(problems: Iterable[Record], plan: RolloutPlan) -> Iterator[list[Record]]:
-    """Yield the problems of one batch after another; an id that comes again would draw the same completions."""
-    stream = iter(problems)
-    seen: set[str] = set()
+    """Yield the problems of one batch after another."""
+    stream = unique_problems(problems)
     while window := list(islice(stream, max(1, plan.batch_size // plan.n))):
-        for problem in window:
-            if problem["id"] in seen:
-                raise UserError(problem.place, f'the id "{problem["id"]}" stands twice', "give each problem its own id")
-            seen.add(problem["id"])
         yield window
 
 

@@ -82,8 +82,8 @@ def _cut_logs(folder: Path, step: int) -> None:
     for path in (folder / LOG, folder / SAMPLES):
         if not path.exists():
             continue
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+        *lines, _torn = path.read_text(encoding="utf-8").split("\n")  # not splitlines: it cuts at U+2028
+        kept = [line + "\n" for line in lines if json.loads(line)["step"] <= step]
         path.write_text("".join(kept), encoding="utf-8")
 
 

@@ -171,8 +171,10 @@ def test_overwrite_starts_anew_and_a_torn_checkpoint_is_passed_over(tmp_path):
         (folder / "checkpoints" / f"checkpoint-{step}").mkdir(parents=True)
         (folder / "checkpoints" / f"checkpoint-{step}" / "trainer_state.json").write_text(state)
     (folder / "log.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"st')
+    (folder / "samples.jsonl").write_text('{"step": 1, "completion": "a\u2028b"}\n{"step": 3}\n')
     assert claim_folder(folder, {"steps": 9}, resume=True, overwrite=False).name == "checkpoint-2"
     assert (folder / "log.jsonl").read_text() == '{"step": 1}\n{"step": 2}\n'
+    assert (folder / "samples.jsonl").read_text() == '{"step": 1, "completion": "a\u2028b"}\n'
     assert claim_folder(folder, {"steps": 5}, resume=False, overwrite=True) is None
     assert [p.name for p in folder.iterdir()] == ["run.json"]
 
