@@ -17,3 +17,7 @@ class UsageError(UserError):
     """A flag whose value cannot be used (exit code 2)."""
 
     exit_code = 2
+
+
+class Ungradable(Exception):
+    """A reward cannot grade a record; says why. The reward becomes null, and the reason is counted on stderr."""

@@ -1,0 +1,295 @@
+"""Run a program nobody trusts: under bubblewrap, with no network, no files but the interpreter's, and hard limits.
+
+A jail is a warm interpreter behind walls (r1kit/jail) that forks a process for each job, in namespaces of its own: when
+a job ends, all its processes have ended and its files are gone. Only what a job is given goes in; what it writes comes
+back as plain data, and is judged out here.
+"""
+
+import fcntl
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, NamedTuple
+
+from r1kit.errors import UserError
+
+Mode = Literal["auto", "bubblewrap", "landlock", "none"]
+JAIL = Path(__file__).parent / "jail"
+PROGRAM = """import sys
+sys.path.append(sys.argv[1])
+from jail import zygote
+sys.path.pop()
+import json
+zygote.main(json.loads(sys.argv[2]))"""
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LC_ALL": "C.UTF-8"} | {
+    "PYTHONHASHSEED": "0",  # the same order of a set each time
+    "MALLOC_ARENA_MAX": "2",  # an arena a thread would use up the address space
+}
+TOOLCHAIN = ("/usr", "/bin", "/lib", "/lib64")  # what a compiler needs
+DEVICES = ("null", "zero", "full", "random", "urandom")
+START_SECONDS = 30.0
+GRACE_SECONDS = 5.0  # beyond a job's own limit, until its jail is given up
+PROBE = """import os, socket, wave
+def refused(attempt, *arguments):
+    try:
+        attempt(*arguments)
+    except OSError:
+        return True
+assert os.getuid() != 0
+assert all(refused(open, path) for path in ("/etc/passwd", "/proc/1/environ"))
+assert refused(socket.create_connection, ("127.0.0.1", 9), 1)
+print("behind walls", end="")"""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one job may use."""
+
+    seconds: float = 10.0  # wall time; CPU time is held to a second more
+    memory: int = 1 << 30  # bytes of address space of a process, and of what all its processes hold
+    processes: int = 32  # threads count
+    output: int = 8 << 20  # bytes of a file, stdout among them
+
+
+class Finished(NamedTuple):
+    """How a job ended."""
+
+    status: int  # exit status; 125 where the job did not come to run
+    cause: Literal["exit", "time", "memory", "killed"]
+    stdout: str = ""
+    stderr: str = ""
+
+
+class Jail:
+    """One warm interpreter behind walls; serves one thread at a time.
+
+    Raises:
+        UserError: the mode does not work on this machine.
+    """
+
+    def __init__(self, mode: Mode, toolchain: bool = False):
+        self.mode, self.jobs, self.ended = mode, 0, dict[int, Finished]()
+        self.scratch = tempfile.TemporaryDirectory(prefix="r1kit-") if mode == "none" else None
+        self.control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        readable = readable_paths(toolchain)
+        settings: dict[str, Any] = {
+            "mode": mode,
+            "control": inner.fileno(),
+            "scratch": self.scratch and self.scratch.name,
+        }
+        if mode == "landlock":
+            settings["readable"] = readable
+        folder = "/jail" if mode == "bubblewrap" else str(JAIL.parent)
+        walls = bubblewrap_command(readable) if mode == "bubblewrap" else []
+        interpreter = [os.path.realpath(sys.executable), "-s", "-S", "-B", "-P", "-c"]
+        command = [*walls, *interpreter, PROGRAM, folder, json.dumps(settings)]
+        with tempfile.TemporaryFile() as log, inner:
+            try:
+                self.process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=log,
+                    env=ENVIRONMENT,
+                    pass_fds=[inner.fileno()],
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise UserError(f"sandbox {mode}", f"{command[0]} cannot be started ({error.strerror})") from None
+            inner.close()
+            self._await_start(log)
+
+    def _await_start(self, log: BinaryIO) -> None:
+        self.control.settimeout(START_SECONDS)
+        try:
+            started = bool(self.control.recv(1 << 12))
+        except OSError:
+            started = False
+        if not started:
+            self.close()
+            log.seek(0)
+            lines = log.read().decode(errors="replace").strip().splitlines() or ["it says nothing"]
+            raise UserError(f"sandbox {self.mode}", f"does not work here ({lines[-1]})")
+
+    def start(self, role: str, payload: dict[str, Any], descriptors: list[int], limits: Limits) -> int:
+        """Start a job; return its number."""
+        self.jobs += 1
+        request = {"job": self.jobs, "role": role, **limits.__dict__}
+        sheet = sealed_buffer(json.dumps(payload).encode())
+        try:
+            socket.send_fds(self.control, [json.dumps(request).encode()], [sheet, *descriptors])
+        except OSError:  # the jail is gone, which `wait` says
+            pass
+        finally:
+            os.close(sheet)
+        return self.jobs
+
+    def wait(self, job: int, limits: Limits) -> Finished:
+        """Return how a job ended; a jail that does not say it in time is closed."""
+        self.control.settimeout(limits.seconds + GRACE_SECONDS)
+        try:
+            while job not in self.ended:
+                report = json.loads(self.control.recv(1 << 12))
+                self.ended[report["job"]] = Finished(report["status"], report["cause"])
+        except (OSError, ValueError):
+            self.close()
+            return Finished(125, "killed")
+        return self.ended.pop(job)
+
+    def kill(self, job: int) -> None:
+        """End a job; `wait` then says so."""
+        with suppress(OSError):
+            self.control.send(json.dumps({"kill": job}).encode())
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether the jail can take a job."""
+        return self.process.poll() is None
+
+    def close(self) -> None:
+        """End the jail and all that runs in it."""
+        self.process.kill()
+        self.process.wait()
+        self.control.close()
+        if self.scratch:
+            self.scratch.cleanup()
+
+    def run(self, role: str, payload: dict[str, Any], stdin: str, limits: Limits) -> Finished:
+        """Run a program or a command on a text; return what it wrote, as far as it is UTF-8."""
+        return self.run_bytes(role, payload, stdin, limits)[0]
+
+    def run_bytes(self, role: str, payload: dict[str, Any], stdin: str, limits: Limits) -> tuple[Finished, bytes]:
+        """Run a program or a command on a text; return what it wrote, and its stdout as bytes."""
+        streams = [sealed_buffer(stdin.encode()), os.memfd_create("stdout"), os.memfd_create("stderr")]
+        try:
+            finished = self.wait(self.start(role, payload, streams, limits), limits)
+            stdout, stderr = (_contents(stream, limits.output) for stream in streams[1:])
+        finally:
+            for stream in streams:
+                os.close(stream)
+        texts = [data.decode(errors="replace") for data in (stdout, stderr[-2000:])]
+        return finished._replace(stdout=texts[0], stderr=texts[1]), stdout
+
+
+def sealed_buffer(data: bytes) -> int:
+    """Return a descriptor that reads as `data`, and that nobody can change."""
+    buffer = os.memfd_create("input", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    view = memoryview(data)
+    while view:
+        view = view[os.write(buffer, view) :]
+    fcntl.fcntl(buffer, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK)
+    os.lseek(buffer, 0, os.SEEK_SET)
+    return buffer
+
+
+def _contents(buffer: int, limit: int) -> bytes:
+    return os.pread(buffer, min(limit, os.fstat(buffer).st_size), 0)
+
+
+@cache
+def readable_paths(toolchain: bool) -> list[str]:
+    """Return the files and folders that a jail sees: the interpreter, its standard library, what they link to."""
+    interpreter, library = os.path.realpath(sys.executable), sysconfig.get_path("stdlib")
+    binary = sysconfig.get_path("platstdlib", vars={"platbase": sys.base_exec_prefix})
+    modules = [str(path) for path in Path(binary, "lib-dynload").glob("*.so")]
+    linked = subprocess.run(["ldd", interpreter, *modules], capture_output=True, text=True, check=False).stdout
+    paths = re.findall(r"(?:=> |^\s+)(/\S+) \(0x", linked, re.MULTILINE)
+    paths += [interpreter, library, binary, "/etc/ld.so.cache"]
+    chosen = [path for path in TOOLCHAIN if os.path.exists(path)] if toolchain else []
+    for path in sorted(set(paths)):
+        if os.path.exists(path) and not any(path == other or path.startswith(other + "/") for other in chosen):
+            chosen.append(path)
+    return chosen
+
+
+def bubblewrap_command(readable: list[str]) -> list[str]:
+    """Return the command line of bubblewrap, up to the program that runs behind its walls."""
+    command = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+    if os.getuid() == 0:  # the jail drops the uid itself: bubblewrap would map it to 0, which no limit binds
+        command += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    else:
+        command += ["--unshare-user", "--uid", "65534", "--gid", "65534"]
+    mounts = [(os.path.realpath(path), path) for path in readable] + [(str(JAIL), "/jail/jail")]
+    folders = {str(parent) for _, target in mounts for parent in Path(target).parents} | {"/tmp", "/dev"}
+    for folder in sorted(folders - {"/"}):
+        if not any(folder == target or folder.startswith(target + "/") for _, target in mounts):
+            command += ["--perms", "0755", "--dir", folder]  # 0700 if left to bubblewrap
+    for source, target in mounts:
+        command += ["--ro-bind", source, target]
+    packages = os.path.join(sysconfig.get_path("stdlib"), "site-packages")
+    if os.path.isdir(packages) and not any(packages.startswith(path + "/") for path in TOOLCHAIN if path in readable):
+        command += ["--tmpfs", packages, "--remount-ro", packages]
+    for device in DEVICES:
+        command += ["--dev-bind", f"/dev/{device}", f"/dev/{device}"]
+    return [*command, "--proc", "/proc", "--remount-ro", "/", "--chdir", "/"]
+
+
+class Sandbox:
+    """Jails for any number of threads, at most `workers` at a time; a job takes an idle one, or starts one.
+
+    Raises:
+        UserError: the mode (auto: bubblewrap, else Landlock) does not work here; names the remedy.
+    """
+
+    def __init__(self, mode: Mode = "auto", workers: int | None = None):
+        self.slots = threading.BoundedSemaphore(workers or os.cpu_count() or 1)
+        self.lock = threading.Lock()
+        self.idle: dict[bool, list[Jail]] = {False: [], True: []}
+        self.owner = os.getpid()
+        self.mode = self._choose(mode)
+
+    def _choose(self, mode: Mode) -> Mode:
+        if mode == "none":
+            return mode
+        reasons = []
+        for candidate in ("bubblewrap", "landlock") if mode == "auto" else (mode,):
+            try:
+                jail = Jail(candidate)
+            except UserError as error:
+                reasons.append(str(error))
+                continue
+            seen = jail.run("program", {"program": PROBE}, "", Limits())
+            if seen.stdout == "behind walls":
+                self.idle[False].append(jail)
+                return candidate
+            jail.close()
+            said = (seen.stderr.strip().splitlines() or [f"status {seen.status}"])[-1]
+            reasons.append(f"sandbox {candidate}: a trial program failed ({said})")
+        remedy = "install the package bubblewrap, allow user namespaces, or say --sandbox none to run without walls"
+        raise UserError("code", "; ".join(reasons), remedy)
+
+    @contextmanager
+    def jail(self, toolchain: bool = False) -> Iterator[Jail]:
+        """Lend a jail that no other thread uses."""
+        with self.slots:
+            with self.lock:
+                if self.owner != os.getpid():  # a fork: the jails are its parent's
+                    self.owner, self.idle = os.getpid(), {False: [], True: []}
+                jails = self.idle[toolchain]
+                jail = jails.pop() if jails else None
+            if jail is None or not jail.alive:
+                jail = Jail(self.mode, toolchain)
+            try:
+                yield jail
+            finally:
+                if jail.alive:
+                    with self.lock:
+                        self.idle[toolchain].append(jail)
+
+    def close(self) -> None:
+        """End the jails that are idle."""
+        with self.lock:
+            for jails in self.idle.values():
+                while jails:
+                    jails.pop().close()
