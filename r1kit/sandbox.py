@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -20,11 +21,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from shutil import which
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 from r1kit.errors import UserError
+from r1kit.jail import Mode
 
-Mode = Literal["auto", "bubblewrap", "landlock", "none"]
 JAIL = Path(__file__).parent / "jail"
 PROGRAM = """import sys
 sys.path.append(sys.argv[1])
@@ -159,7 +161,8 @@ class Jail:
 
     def close(self) -> None:
         """End the jail and all that runs in it."""
-        self.process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # bubblewrap itself is only the parent of what it holds
         self.process.wait()
         self.control.close()
         if self.scratch:
@@ -214,8 +217,15 @@ def readable_paths(toolchain: bool) -> list[str]:
 
 
 def bubblewrap_command(readable: list[str]) -> list[str]:
-    """Return the command line of bubblewrap, up to the program that runs behind its walls."""
-    command = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+    """Return the command line of bubblewrap, up to the program that runs behind its walls.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    bwrap = which("bwrap")
+    if bwrap is None:
+        raise UserError("sandbox bubblewrap", "bwrap is not installed")
+    command = [bwrap, "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
     if os.getuid() == 0:  # the jail drops the uid itself: bubblewrap would map it to 0, which no limit binds
         command += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:

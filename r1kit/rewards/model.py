@@ -1,0 +1,251 @@
+"""Reward model: the score that a sequence-classification model with one label gives a completion."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Literal
+
+from r1kit.errors import Ungradable, UsageError, UserError
+from r1kit.model import read_card, resolve_model
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+BATCH_TOKENS = 8192  # rows x longest row of a batch
+
+_ANSWER_TAG = re.compile(r"</?answer>")
+
+
+class RewardModel:
+    """A model's raw score of a rollout: any real number, higher is better, comparable within one model only."""
+
+    def __init__(
+        self,
+        folder: str,
+        *,
+        text: Literal["whole", "final"] = "whole",
+        batch_tokens: int = BATCH_TOKENS,
+        dtype: str = "float32",
+    ):
+        """Load the model of a folder or hub name, on the GPU where there is one.
+
+        text: "whole" scores the completion as it is, "final" only what follows the reasoning (see `final_text`).
+        Source: DeepSeek-R1 (arXiv 2501.12948), section "Model-based Rewards" of the RL for all scenarios: helpfulness
+        is judged on the final summary alone, harmlessness on the entire response.
+
+        Raises:
+            UserError: it is no sequence-classification model with one label and safetensors weights.
+        """
+        if text not in ("whole", "final"):
+            raise UsageError("model.text", f'"{text}" is no part of a completion', "say whole or final")
+        self.folder, self.text, self.batch_tokens = folder, text, batch_tokens
+        self._model, self._tokenizer = load_classifier(folder, "sequence", 1, dtype)
+        self._limit = longest_input(self._model, self._tokenizer)
+        self._style = read_card(folder).get("prompt_style")
+
+    def scores(self, rollouts: Sequence[Mapping[str, Any]]) -> list[float | Ungradable]:
+        """Return the score of each rollout, in order; an Ungradable stands where there is none, and says why.
+
+        Rollouts of like length share a batch; the scores are those of one at a time within float tolerance.
+
+        Raises:
+            UserError: the model's chat template drops a part of the completion.
+        """
+        results: dict[int, float | Ungradable] = {}
+        encoded: dict[int, list[int]] = {}
+        for row, rollout in enumerate(rollouts):
+            try:
+                encoded[row] = within_limit(self.encode(rollout), self._limit, self.folder)
+            except Ungradable as why:
+                results[row] = why
+        for rows in batches({row: len(ids) for row, ids in encoded.items()}, self._budget()):
+            for row, score in zip(rows, self._forward([encoded[row] for row in rows]), strict=True):
+                results[row] = score if isfinite(score) else Ungradable(f"the reward model's score is {score}")
+        return [results[row] for row in range(len(rollouts))]
+
+    def encode(self, rollout: Mapping[str, Any]) -> list[int]:
+        """Return the token ids (T,) of a rollout as TRL's RewardTrainer encodes its examples.
+
+        The conversation in the model's chat template; or prompt, completion and the end token as plain text where
+        there is no template, or where the model's r1kit.json says prompt_style "raw".
+        """
+        completion = rollout["completion"] if self.text == "whole" else final_text(rollout["completion"])
+        if self._tokenizer.chat_template is None or self._style == "raw":
+            text = single_prompt(rollout) + completion
+            end = self._tokenizer.eos_token or ""
+            return self._tokenizer(text if text.endswith(end) else text + end)["input_ids"]
+        messages = [*conversation(rollout), {"role": "assistant", "content": completion}]
+        text = render(self._tokenizer, messages)
+        if not _holds(text, completion):
+            remedy = "say --reward-arg model.text=final" if self.text == "whole" else "use another template"
+            raise UserError(self.folder, "its chat template drops a part of the completion", remedy)
+        return self._tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def _budget(self) -> int:
+        """Return the tokens of a batch; a model that names no pad token cannot tell where a padded row ends."""
+        return self.batch_tokens if pad_id(self._model) is not None else 0
+
+    def _forward(self, rows: list[list[int]]) -> list[float]:
+        """Return the scores (B,) of rows of token ids."""
+        return forward(self._model, rows)[:, 0].tolist()
+
+
+def final_text(completion: str) -> str:
+    """Return what follows the reasoning: the text after the last </think>, <answer> tags taken off.
+
+    All of it where there are no think tags; a <think> that is never closed takes all that follows it.
+    """
+    rest = completion.rpartition("</think>")[2].partition("<think>")[0]
+    return _ANSWER_TAG.sub("", rest).strip()
+
+
+def conversation(rollout: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return a rollout's prompt as chat messages, its system message first."""
+    prompt = rollout["prompt"]
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+    system = rollout.get("system")
+    return [{"role": "system", "content": system}, *messages] if system else messages
+
+
+def single_prompt(rollout: Mapping[str, Any]) -> str:
+    """Return a rollout's prompt as one text.
+
+    Raises:
+        Ungradable: it is a conversation of several messages.
+    """
+    prompt = rollout["prompt"]
+    if isinstance(prompt, str):
+        return prompt
+    if len(prompt) != 1:
+        raise Ungradable(f"a prompt of {len(prompt)} messages, and a model without a chat template")
+    return prompt[0]["content"]
+
+
+def render(tokenizer: "PreTrainedTokenizerBase", messages: list[dict[str, str]]) -> str:
+    """Return a conversation in the tokenizer's chat template.
+
+    Raises:
+        Ungradable: the template takes no such conversation.
+    """
+    from jinja2 import TemplateError
+
+    try:
+        return tokenizer.apply_chat_template(messages, tokenize=False)
+    except TemplateError as error:
+        raise Ungradable(f"the chat template refuses the conversation ({error})") from None
+
+
+def _holds(text: str, part: str) -> bool:
+    """Tell whether a text holds a part; templates may change the white space."""
+    return "".join(part.split()) in "".join(text.split())
+
+
+def load_classifier(
+    name: str, kind: Literal["sequence", "token"], labels: int, dtype: str
+) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
+    """Return a classification model in eval mode, on the GPU where there is one, and its tokenizer.
+
+    Raises:
+        UserError: the name leads to none, it has another number of labels, or its weights lack a part: transformers
+            would fill the head of a language model with random numbers.
+    """
+    path = resolve_model(name)
+    import torch
+    from safetensors import SafetensorError
+    from transformers import AutoConfig, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    if not isinstance(getattr(torch, dtype, None), torch.dtype):
+        raise UsageError("dtype", f'"{dtype}" is none', "say float32, bfloat16 or float16")
+    try:
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        _check_head(name, config, kind, labels)
+        model, missing = _load_weights(path, config, kind, getattr(torch, dtype))
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UserError(name, f"cannot be loaded ({line})", "check the folder or the hub name") from None
+    if missing:
+        raise UserError(name, f"its weights lack {', '.join(missing[:3])}", _remedy(kind))
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
+
+
+def _load_weights(path: str, config: Any, kind: str, dtype: "torch.dtype") -> tuple["PreTrainedModel", list[str]]:
+    """Return the model, and the weights that its files lack."""
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+    auto = AutoModelForSequenceClassification if kind == "sequence" else AutoModelForTokenClassification
+    model, report = auto.from_pretrained(
+        path, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
+    )
+    model.config.use_cache = False
+    return model, sorted(report["missing_keys"])
+
+
+def _check_head(name: str, config: Any, kind: str, labels: int) -> None:
+    """Raise where a config is of another kind of model, or of another number of labels."""
+    made = (config.architectures or ["no architecture"])[0]
+    if not made.endswith(f"For{kind.capitalize()}Classification"):
+        raise UserError(name, f"has no {kind}-classification head (it is a {made})", _remedy(kind))
+    if config.num_labels != labels:
+        what = f"has {config.num_labels} label{'s' * (config.num_labels != 1)}, not {labels}"
+        raise UserError(name, what, _remedy(kind))
+
+
+def _remedy(kind: str) -> str:
+    return f"name a {'reward' if kind == 'sequence' else 'process reward'} model; r1kit reward-model makes one"
+
+
+def longest_input(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> int:
+    """Return how many tokens a model can read."""
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return min(positions or tokenizer.model_max_length, tokenizer.model_max_length)
+
+
+def within_limit(ids: list[int], limit: int, name: str) -> list[int]:
+    """Return token ids (T,) as they are.
+
+    Raises:
+        Ungradable: there are none, or more than `limit`: a cut text is another text.
+    """
+    if not ids:
+        raise Ungradable("an empty text")
+    if len(ids) > limit:
+        raise Ungradable(f"longer than the {limit} tokens that {name} reads")
+    return ids
+
+
+def batches(lengths: Mapping[int, int], budget: int) -> Iterator[list[int]]:
+    """Yield the rows of each batch, longest first; rows x longest row stays within `budget` tokens, one row may not.
+
+    lengths: row to tokens.
+    """
+    batch: list[int] = []
+    for row in sorted(lengths, key=lambda row: (-lengths[row], row)):
+        if batch and (len(batch) + 1) * lengths[batch[0]] > budget:
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def pad_id(model: "PreTrainedModel") -> int | None:
+    """Return the id of the token that fills rows up, None where the model names none."""
+    return model.config.get_text_config().pad_token_id
+
+
+def forward(model: "PreTrainedModel", rows: list[list[int]]) -> "torch.Tensor":
+    """Return a classifier's logits, float32 on the CPU: (B, labels), or (B, T, labels) of a token classifier.
+
+    Rows are filled up on the right, where a causal model does not look.
+    """
+    import torch
+
+    longest, pad = max(map(len, rows)), pad_id(model) or 0
+    ids = torch.tensor([row + [pad] * (longest - len(row)) for row in rows], device=model.device)
+    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=model.device)
+    with torch.no_grad():
+        return model(input_ids=ids, attention_mask=mask).logits.float().cpu()
