@@ -9,6 +9,7 @@ import typer
 
 from r1kit import __version__
 from r1kit.errors import UsageError, UserError
+from r1kit.jail import Mode
 from r1kit.jsonl import STDIO, read_records, write_records
 from r1kit.prompts import PromptStyle
 
@@ -34,7 +35,27 @@ Style = Annotated[
     typer.Option("--prompt-style", help="How a prompt is written; the model's own where it is not said."),
 ]
 Dtype = Annotated[str, typer.Option(help="Number format of the weights: float32 or bfloat16.")]
-Rewards = Annotated[str, typer.Option("--reward", help="Rewards and their weights: accuracy,format:0.2.")]
+Rewards = Annotated[
+    str,
+    typer.Option(
+        "--reward",
+        metavar="[KIND=]NAME[:WEIGHT],…",
+        help="Rewards and their weights, for all kinds of problem or some: accuracy,format:0.2 or "
+        "math=accuracy,format:0.2 code=accuracy general=model:DIR.",
+    ),
+]
+RewardArgs = Annotated[
+    list[str] | None,
+    typer.Option("--reward-arg", metavar="REWARD.KEY=VALUE", help="Option of a reward: accuracy.partial=true."),
+]
+Workers = Annotated[int | None, typer.Option(min=1, help="Rollouts graded at a time; default: the cores.")]
+SandboxMode = Annotated[
+    Mode, typer.Option("--sandbox", help="Where programs run; auto: bubblewrap, else Landlock; none: without walls.")
+]
+ScoreText = Annotated[
+    str | None,
+    typer.Option(metavar="whole|final", help="What reward models read: all, or what follows the reasoning."),
+]
 Split = Annotated[str, typer.Option(help="Split of an embedded set: train or test.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Completions generated side by side.")]
 DEFAULT_REWARDS = "accuracy,format:0.2"
@@ -110,22 +131,42 @@ def reward(
     rollouts: Annotated[str, typer.Argument(help="Rollouts: JSON Lines file or -.")] = STDIO,
     output: Output = STDIO,
     rewards: Rewards = DEFAULT_REWARDS,
+    reward_args: RewardArgs = None,
+    score_text: ScoreText = None,
+    workers: Workers = None,
+    sandbox: SandboxMode = "auto",
+    explain: Annotated[
+        str | None, typer.Option(metavar="ID[/SAMPLE]", help="Say on stderr how one rollout was graded; write none.")
+    ] = None,
 ) -> None:
-    """Grade completions: accuracy by math-verify, R1's format.
+    """Grade completions: mathematics by equality, code by its tests in a sandbox, format, language, length, and more.
 
-    Reads rollouts, adds rewards, reward (their weighted sum) and extracted. Streams. null means that a record cannot be
-    graded; it is counted on stderr.
+    Reads rollouts, adds rewards, reward (their weighted sum), extracted and verdict. Streams, in input order. null
+    means that a record cannot be graded; how many and why is on stderr. Rewards: accuracy, format, boxed, think, tags,
+    language, length, overlong, repetition, judge, model:DIR, process:DIR, and your own FILE.py:FUNCTION.
 
     Examples:
 
         r1kit rollout --model base -n 8 problems.jsonl | r1kit reward -o scored.jsonl
 
         r1kit reward --reward accuracy rollouts.jsonl | jq -c '[.id, .extracted, .reward]'
-    """
-    from r1kit.reward import RewardSummary, parse_rewards, score_rollouts
 
+        r1kit reward --reward math=accuracy,format:0.2 code=accuracy --reward-arg accuracy.partial=true rollouts.jsonl
+
+        r1kit reward --explain arith-test-1/3 rollouts.jsonl
+    """
+    from r1kit.explain import explain_rollout
+    from r1kit.grader import Grader
+    from r1kit.reward import RewardSummary, score_rollouts
+    from r1kit.reward_spec import parse_options, parse_rewards
+
+    parts = parse_rewards(rewards)
+    grader = Grader(parts, parse_options(reward_args or [], parts, score_text), workers, sandbox)
+    if explain:
+        _say(explain_rollout(read_records(rollouts), explain, grader))
+        return
     summary = RewardSummary()
-    write_records(score_rollouts(read_records(rollouts), parse_rewards(rewards), summary), output)
+    write_records(score_rollouts(read_records(rollouts), grader, summary), output)
     _say(summary.lines())
 
 
@@ -213,6 +254,10 @@ def grpo(
     temperature: Temperature = 1.0,
     max_tokens: MaxTokens = 128,
     rewards: Rewards = DEFAULT_REWARDS,
+    reward_args: RewardArgs = None,
+    score_text: ScoreText = None,
+    workers: Workers = None,
+    sandbox: SandboxMode = "auto",
     seed: Seed = 0,
     prompt_style: Style = None,
     dtype: Dtype = "float32",
@@ -237,14 +282,18 @@ def grpo(
         r1kit grpo --model base problems.jsonl --eval test.jsonl --steps 300 -o out/zero
     """
     from r1kit.data import read_problem_list
+    from r1kit.grader import Grader
     from r1kit.grpo import GrpoPlan, check_batch, check_gradable, default_held_out, parse_settings, train_grpo
     from r1kit.model import resolve_model
-    from r1kit.reward import parse_rewards
+    from r1kit.reward_spec import parse_options, parse_rewards
     from r1kit.run_folder import claim_folder
 
+    parts = parse_rewards(rewards)
     plan = GrpoPlan(
         model=model,
-        weights=parse_rewards(rewards),
+        rewards=parts,
+        reward_options=parse_options(reward_args or [], parts, score_text, max_tokens),
+        sandbox=sandbox,
         steps=steps,
         n=n,
         batch_size=batch_size,
@@ -262,9 +311,10 @@ def grpo(
     )
     resolve_model(model)
     train, test = read_problem_list(problems, "train"), default_held_out(problems, held_out)
-    check_gradable(train, plan.weights)
+    grader = Grader(parts, plan.reward_options, workers, sandbox)
+    check_gradable(train, grader)
     folder = output or Path("grpo-" + Path(model).name)
-    train_grpo(train, test, plan, folder, claim_folder(folder, plan.as_json(train), resume, overwrite))
+    train_grpo(train, test, plan, grader, folder, claim_folder(folder, plan.as_json(train), resume, overwrite))
 
 
 def _dtype(name: str) -> str:
@@ -279,10 +329,22 @@ def _say(lines: Iterable[str]) -> None:
         typer.echo(line, err=True)
 
 
+def join_rewards(words: list[str]) -> list[str]:
+    """Return the words of a command line with all that follow --reward and start with KIND= joined to its value."""
+    joined: list[str] = []
+    for word in words:
+        follows = len(joined) > 1 and (joined[-2] == "--reward" or joined[-1].startswith("--reward="))
+        if follows and word.startswith(("math=", "code=", "general=")):
+            joined[-1] += f" {word}"
+        else:
+            joined.append(word)
+    return joined
+
+
 def main() -> None:
     """Run the command line; exit codes: 0 done, 1 data or I/O error, 2 usage, 130 interrupted."""
     try:
-        app()
+        app(args=join_rewards(sys.argv[1:]))
     except UserError as error:
         command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
         typer.echo(f"r1kit {command}: error: {error}", err=True)

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from r1kit.errors import Ungradable
 from r1kit.jail.roles import ask, count_tests, value_of
-from r1kit.jail.wire import Gone, receive
+from r1kit.jail.wire import Gone, Late, receive
 from r1kit.sandbox import Jail, Limits, Sandbox
 
 
@@ -277,8 +277,8 @@ class _Service:
                 value_of(receive(self.link), self.link)
                 self.loaded = True
             value = ask(self.link, {"ask": "name", "name": name})(*arguments)
-        except Gone:
-            return self._ended()
+        except Gone as end:
+            return self._ended(end)
         except Exception as error:  # the program's own
             self.over = not self.loaded
             return _Failure(f"{name} raised {type(error).__name__}: {error}")
@@ -286,13 +286,13 @@ class _Service:
             return None
         return _Failure(f"{name}({str(arguments)[1:-1]}) gives {value!r}, not {wanted!r}"[:400])
 
-    def _ended(self) -> _Failure:
+    def _ended(self, end: Gone) -> _Failure:
         self.over = True
         self.jail.kill(self.job)
         finished = self.jail.wait(self.job, self.limits)
-        if finished.cause == "killed":  # it still ran
+        if isinstance(end, Late):
             return _Failure(f"it ran past {self.seconds:g} s", late=True)
-        return _ending(finished.cause, self.limits) or _Failure(f"it ended with exit status {finished.status}")
+        return _ending("exit" if finished.cause == "killed" else finished.cause, self.limits) or _Failure(str(end))
 
     def close(self) -> None:
         """End the program."""

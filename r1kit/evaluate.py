@@ -7,14 +7,16 @@ from statistics import fmean, stdev
 
 from r1kit.data import read_problems
 from r1kit.errors import UserError
+from r1kit.grader import Grader
 from r1kit.jsonl import Record, read_records
 from r1kit.model import versions
 from r1kit.records import groups_of_rollouts
-from r1kit.reward import RewardSummary, score_rollouts
+from r1kit.reward import score_windows
+from r1kit.reward_spec import RewardPart
 from r1kit.rollout import RolloutPlan, load_for_prompts, sample_rollouts
 from r1kit.vote import count_votes, is_correct, read_answer
 
-MEASURED = {"accuracy": 1.0, "format": 1.0}  # the rewards that the metrics are made of, and their weights
+MEASURED = [RewardPart("accuracy"), RewardPart("format")]  # the rewards that the metrics are made of
 Z95 = 1.959964  # the normal distribution's 97.5 % point
 
 
@@ -139,11 +141,12 @@ def evaluate_files(paths: list[str]) -> Iterator[Row]:
 def evaluate_models(models: list[str], benchmarks: list[str], dtype: str, plan: RolloutPlan) -> Iterator[Row]:
     """Yield the metrics of each model on each benchmark: an embedded set's test split, or a file."""
     sets = {name: list(read_problems(name, "test")) for name in benchmarks}
+    grader = Grader(MEASURED)
     for model_name in models:
         model, tokenizer, style = load_for_prompts(model_name, dtype, plan.style)
         for name, problems in sets.items():
             rollouts = sample_rollouts(problems, model, tokenizer, style, plan)
-            metrics = measure(score_rollouts(rollouts, MEASURED, RewardSummary()))
+            metrics = measure(score_windows(rollouts, grader))
             about = {"model": model_name, "benchmark": name, **asdict(plan.sampling), "versions": versions()}
             yield Row(f"{model_name} on {name}", about, metrics)
 

@@ -14,14 +14,18 @@ from r1kit.data import EMBEDDED, read_problem_list
 from r1kit.engines import Sampling
 from r1kit.errors import UsageError, UserError
 from r1kit.evaluate import MEASURED, Metrics, format_table, measure
+from r1kit.grader import Grader
+from r1kit.jail import Mode
 from r1kit.jsonl import Record, read_records, write_records
 from r1kit.live import RunView, draw_curves, say
 from r1kit.prompts import PromptStyle, render_prompt, takes_special_tokens
 from r1kit.records import content_hash
-from r1kit.reward import RewardSummary, score_rollouts
-from r1kit.rewards import REWARDS
+from r1kit.reward import score_windows
+from r1kit.reward_spec import Options, RewardPart
+from r1kit.rewards import JUDGED, REWARDS
 from r1kit.rollout import RolloutPlan, load_for_prompts, sample_rollouts
 from r1kit.run_folder import CHECKPOINTS, read_log
+from r1kit.verdict import judge_rollout, kind_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -49,7 +53,7 @@ class GrpoPlan:
     """A run, as its flags say it."""
 
     model: str
-    weights: dict[str, float]  # of the rewards
+    rewards: list[RewardPart]
     steps: int
     n: int  # completions of each prompt (the group)
     batch_size: int  # completions of each step
@@ -64,6 +68,8 @@ class GrpoPlan:
     save_every: int
     samples_every: int
     settings: dict[str, Any] = field(default_factory=dict)  # --set: any field of TRL's GRPOConfig
+    reward_options: Options = field(default_factory=dict)
+    sandbox: Mode = "auto"
 
     def as_json(self, problems: list[Record]) -> dict[str, Any]:
         """Return the settings that run.json holds, with a hash of the problems."""
@@ -115,16 +121,29 @@ def check_batch(batch_size: int, n: int, micro_batch_size: int | None) -> int:
     return micro
 
 
-def check_gradable(problems: list[Record], weights: dict[str, float]) -> None:
+def check_gradable(problems: list[Record], grader: Grader) -> None:
     """Refuse rewards that can grade none of the problems, before a model is loaded.
 
     Raises:
-        UserError: names the reward.
+        UserError: names the reward; or the sandbox, which the programs of the problems' completions would run in.
     """
-    for name in weights:
-        if all(REWARDS[name](problem.derive(completion="")) is None for problem in problems):
-            what = f"the reward {name} can grade none of the {len(problems)} problems"
-            raise UserError(problems[0].place, what, "give gold answers, or other rewards by --reward")
+    for part in grader.parts:
+        mine = [problem for problem in problems if part in grader.parts_for(problem)]
+        if not mine:
+            what = f"no problem is of the kind {part.kind}, which {part.name} grades"
+            raise UserError(problems[0].place, what, "set kind, or give another --reward")
+        needs = REWARDS[part.reward].needs if part.reward in REWARDS else ()
+        useful = [problem for problem in mine if not needs or any(problem.get(need) is not None for need in needs)]
+        if not any(part.reward not in JUDGED or _can_be_judged(problem, grader) for problem in useful):
+            what = f"the reward {part.name} can grade none of the {len(mine)} problems"
+            raise UserError(mine[0].place, what, "give gold answers, or other rewards by --reward")
+        if part.reward in JUDGED and any(kind_of(problem) == "code" for problem in mine):
+            grader.sandbox()
+
+
+def _can_be_judged(problem: Record, grader: Grader) -> bool:
+    verdict = judge_rollout(problem.derive(completion=""), grader.sandbox).verdict
+    return verdict not in (None, "gold_unparseable")
 
 
 def default_held_out(source: str, held_out: str | None) -> list[Record]:
@@ -134,11 +153,17 @@ def default_held_out(source: str, held_out: str | None) -> list[Record]:
 
 
 def train_grpo(
-    problems: list[Record], held_out: list[Record], plan: GrpoPlan, folder: Path, checkpoint: Path | None
+    problems: list[Record],
+    held_out: list[Record],
+    plan: GrpoPlan,
+    rewards: Grader,
+    folder: Path,
+    checkpoint: Path | None,
 ) -> None:
     """Train a model by GRPO on `problems` and save it into `folder`; measure it before and after on `held_out`.
 
     Args:
+        rewards: the grader of the plan's rewards.
         checkpoint: where a run that was stopped goes on from, None for a new one.
 
     Raises:
@@ -164,7 +189,7 @@ def train_grpo(
     prompts = [render_prompt(problem, style, tokenizer) for problem in problems]
     ids = tokenizer(prompts, add_special_tokens=takes_special_tokens(style))["input_ids"]
     counted = [p.derive(prompt_tokens=len(i)) for p, i in zip(problems, ids, strict=True)]
-    grader = RolloutGrader(counted, plan.weights, plan.n, set(end_token_ids(model, tokenizer).tolist()))
+    grader = RolloutGrader(counted, rewards, plan.n, set(end_token_ids(model, tokenizer).tolist()))
     trainer = new_trainer(model, tokenizer, prompts, style, grader, plan, folder)
     view = RunView(f"grpo {plan.model}", plan.steps)
     callback = RunCallback(folder, view, lambda: grader.last, plan.samples_every, card)
@@ -211,7 +236,7 @@ def new_trainer(
         "temperature": plan.temperature,
         "learning_rate": default_rate if plan.learning_rate is None else plan.learning_rate,
         "lr_scheduler_type": "constant",
-        "reward_weights": list(plan.weights.values()),
+        "reward_weights": [part.weight for part in plan.rewards],
         "seed": plan.seed,
         "bf16": plan.dtype == "bfloat16",
         "gradient_checkpointing": parameters > 100_000_000,
@@ -244,7 +269,7 @@ def _card(problems: list[Record], style: PromptStyle, plan: GrpoPlan) -> dict[st
         "prompt_style": style,
         "seed": plan.seed,
         "data_hash": content_hash(problems),
-        "rewards": plan.weights,
+        "rewards": [asdict(part) for part in plan.rewards],
     }
 
 
@@ -260,7 +285,8 @@ def _evaluate(
     if not path.exists():
         sampling = Sampling(plan.temperature, 1.0, plan.max_tokens, plan.seed)
         rollouts = sample_rollouts(problems, model, tokenizer, style, RolloutPlan(plan.eval_samples, sampling))
-        write_records(score_rollouts(rollouts, MEASURED, RewardSummary()), str(path))
+        grader = Grader(MEASURED, sandbox=plan.sandbox)
+        write_records(score_windows(rollouts, grader), str(path))
     yield from read_records(str(path))
 
 

@@ -43,7 +43,8 @@ def read_records(*paths: str) -> Iterator[Record]:
     """
     for path in paths or (STDIO,):
         if path == STDIO:
-            yield from _parse_lines(sys.stdin.buffer, "<stdin>")
+            with open(0, "rb", closefd=False) as file:  # not sys.stdin, which a thread may not hold when Python ends
+                yield from _parse_lines(file, "<stdin>")
             continue
         try:
             with open(path, "rb") as file:

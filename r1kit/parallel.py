@@ -14,8 +14,9 @@ R = TypeVar("R")
 def map_in_order(function: Callable[[T], R], items: Iterable[T], workers: int, most: int = 64) -> Iterator[list[R]]:
     """Yield the results of `function` on items, in the items' order, in lists of what is ready, at most `most` long.
 
-    Items are read in a thread of their own, up to 4 * `workers` + `most` ahead. What reading or the function raises is raised in
-    the item's place, after the results before it. The threads are daemons: nobody waits for them when work is left.
+    Items are read in a thread of their own, up to 4 * `workers` + `most` ahead. What reading or the function raises is
+    raised in the item's place, after the results before it. The threads are daemons: nobody waits for them when work is
+    left.
     """
     tasks: SimpleQueue[tuple[Future[R], T] | None] = SimpleQueue()
     results: SimpleQueue[Future[R] | None] = SimpleQueue()

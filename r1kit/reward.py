@@ -1,14 +1,14 @@
-"""The reward command's work: parse "accuracy,format:0.2", grade rollouts as they stream, sum up."""
+"""The reward command's work: grade rollouts as they stream, and sum up."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from math import isfinite
+from itertools import islice
 
-from r1kit.answer import answer_part, judge
-from r1kit.errors import UsageError
+from r1kit.grader import Graded, Grader
 from r1kit.jsonl import Record
-from r1kit.rewards import REWARDS
+
+WINDOW = 256  # rollouts graded together where they are made in this thread
 
 
 @dataclass
@@ -16,17 +16,30 @@ class RewardSummary:
     """What the graded rollouts add up to."""
 
     rollouts: int = 0
-    sums: dict[str, float] = field(default_factory=dict)
-    graded: dict[str, int] = field(default_factory=dict)
+    sums: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    graded: Counter[str] = field(default_factory=Counter)
+    nulls: dict[str, Counter[str]] = field(default_factory=dict)  # by reward, then by reason
+    first: dict[tuple[str, str], str] = field(default_factory=dict)  # the place of the first null of a reason
     verdicts: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    longest: tuple[float, str, str] = (0.0, "", "")  # seconds, reward, place
 
-    def add(self, scored: Record) -> None:
-        """Count one scored rollout."""
+    def add(self, graded: Graded) -> None:
+        """Count one rollout."""
+        record = graded.record
         self.rollouts += 1
-        self.verdicts[scored["verdict"] or "no gold answer"] += 1
-        for name, value in scored["rewards"].items():
-            self.sums[name] = self.sums.get(name, 0.0) + (value or 0.0)
-            self.graded[name] = self.graded.get(name, 0) + (value is not None)
+        if "verdict" in record:
+            self.verdicts[record["verdict"] or "not judged"] += 1
+        for name, value in record["rewards"].items():
+            self.sums[name] += value or 0.0
+            self.graded[name] += value is not None
+            if value is None:
+                reason = graded.reasons[name]
+                self.nulls.setdefault(name, Counter())[reason] += 1
+                self.first.setdefault((name, reason), record.place)
+        for name, seconds in graded.seconds.items():
+            self.seconds[name] += seconds
+            self.longest = max(self.longest, (seconds, name, record.place))
 
     def lines(self) -> list[str]:
         """Return the summary as text, a line a reward."""
@@ -34,51 +47,27 @@ class RewardSummary:
         lines = [f"{self.rollouts} rollouts" + (f": {verdicts}" if verdicts else "")]
         for name, graded in self.graded.items():
             mean = f"mean {self.sums[name] / graded:.3f}" if graded else "no mean"
-            missing = self.rollouts - graded
-            lines.append(f"  {name}: {mean}" + (f", {missing} could not be graded (null)" if missing else ""))
+            lines.append(f"  {name}: {mean}, {self.seconds[name]:.1f} s")
+            for reason, count in self.nulls.get(name, Counter()).most_common():
+                lines.append(f"    {count} null: {reason} (first: {self.first[name, reason]})")
+        if self.rollouts:
+            seconds, name, place = self.longest
+            lines.append(f"  longest: {seconds:.2f} s, {name} of {place}")
         return lines
 
 
-def parse_rewards(text: str) -> dict[str, float]:
-    """Return the weight of each reward of "NAME[:WEIGHT],…"; a weight that is not said is 1.
+def score_rollouts(rollouts: Iterable[Record], grader: Grader, summary: RewardSummary) -> Iterator[Record]:
+    """Yield each rollout with `rewards`, `reward`, `extracted` and `verdict`; count it in `summary`.
 
-    Raises:
-        UsageError: an unknown name, a weight that is no number, or a name said twice.
+    Rollouts are read in a thread of their own.
     """
-    weights: dict[str, float] = {}
-    for part in text.split(","):
-        name, _, weight = part.strip().partition(":")
-        if name not in REWARDS:
-            raise UsageError("--reward", f'unknown reward "{name}"', f"the known ones are {', '.join(REWARDS)}")
-        if name in weights:
-            raise UsageError("--reward", f'"{name}" stands twice', "name each reward once")
-        try:
-            weights[name] = float(weight or 1)
-        except ValueError:
-            weights[name] = float("nan")
-        if not isfinite(weights[name]):
-            raise UsageError("--reward", f'"{weight}" is no weight', f"write {name}:0.5, for instance")
-    return weights
+    for graded in grader.grade(rollouts):
+        summary.add(graded)
+        yield graded.record
 
 
-def score_rollouts(rollouts: Iterable[Record], weights: dict[str, float], summary: RewardSummary) -> Iterator[Record]:
-    """Yield each rollout with `rewards`, `reward`, `extracted` and `verdict`; count it in `summary`."""
-    for rollout in rollouts:
-        rollout.need("completion", "run r1kit rollout first")
-        scored = score_rollout(rollout, weights)
-        summary.add(scored)
-        yield scored
-
-
-def score_rollout(rollout: Record, weights: dict[str, float]) -> Record:
-    """Return a rollout with its rewards; a reward of None is left out of the sum, and all None sum to None."""
-    rewards = {name: REWARDS[name](rollout) for name in weights}
-    graded = [weights[name] * value for name, value in rewards.items() if value is not None]
-    gold = rollout.get("answer")
-    judgement = judge(None if gold is None else str(gold), answer_part(rollout["completion"]))
-    return rollout.derive(
-        rewards=rewards,
-        reward=sum(graded) if graded else None,
-        extracted=judgement.extracted,
-        verdict=judgement.verdict,
-    )
+def score_windows(rollouts: Iterable[Record], grader: Grader) -> Iterator[Record]:
+    """Yield scored rollouts; rollouts are made in this thread, `WINDOW` at a time."""
+    rest = iter(rollouts)
+    while window := list(islice(rest, WINDOW)):
+        yield from score_rollouts(window, grader, RewardSummary())

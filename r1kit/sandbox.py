@@ -5,6 +5,7 @@ a job ends, all its processes have ended and its files are gone. Only what a job
 back as plain data, and is judged out here.
 """
 
+import atexit
 import fcntl
 import json
 import os
@@ -161,10 +162,12 @@ class Jail:
 
     def close(self) -> None:
         """End the jail and all that runs in it."""
-        with suppress(ProcessLookupError):
+        self.control.close()  # at which it ends
+        try:
+            self.process.wait(1)
+        except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)  # bubblewrap itself is only the parent of what it holds
-        self.process.wait()
-        self.control.close()
+            self.process.wait()
         if self.scratch:
             self.scratch.cleanup()
 
@@ -258,6 +261,7 @@ class Sandbox:
         self.idle: dict[bool, list[Jail]] = {False: [], True: []}
         self.owner = os.getpid()
         self.mode = self._choose(mode)
+        atexit.register(self.close)
 
     def _choose(self, mode: Mode) -> Mode:
         if mode == "none":
@@ -284,8 +288,7 @@ class Sandbox:
         """Lend a jail that no other thread uses."""
         with self.slots:
             with self.lock:
-                if self.owner != os.getpid():  # a fork: the jails are its parent's
-                    self.owner, self.idle = os.getpid(), {False: [], True: []}
+                self._forget_parents()
                 jails = self.idle[toolchain]
                 jail = jails.pop() if jails else None
             if jail is None or not jail.alive:
@@ -297,9 +300,14 @@ class Sandbox:
                     with self.lock:
                         self.idle[toolchain].append(jail)
 
+    def _forget_parents(self) -> None:
+        if self.owner != os.getpid():  # a fork: the jails are its parent's
+            self.owner, self.idle = os.getpid(), {False: [], True: []}
+
     def close(self) -> None:
         """End the jails that are idle."""
         with self.lock:
+            self._forget_parents()
             for jails in self.idle.values():
                 while jails:
                     jails.pop().close()

@@ -14,8 +14,9 @@ from trl.models import unwrap_model_for_generation
 
 from r1kit.engines import Sampling
 from r1kit.engines.transformers import sample_completions
+from r1kit.grader import Grader
 from r1kit.jsonl import Record
-from r1kit.reward import score_rollout
+from r1kit.reward_spec import RewardPart
 
 CHUNK_TOKENS = 4096  # tokens, padding included, of one forward pass over rows of like length
 
@@ -133,37 +134,40 @@ class RolloutGrader:
 
     Args:
         problems: with `prompt_tokens`, which their rollouts carry.
-        weights: of the rewards, by name.
+        grader: of the run's rewards.
         n: completions of each prompt.
         ends: the ids of the tokens that end a completion.
     """
 
-    def __init__(self, problems: list[Record], weights: dict[str, float], n: int, ends: set[int]):
-        self.problems, self.weights, self.n, self.ends = problems, weights, n, ends
+    def __init__(self, problems: list[Record], grader: Grader, n: int, ends: set[int]):
+        self.problems, self.grader, self.n, self.ends = problems, grader, n, ends
         self.last: list[Record] = []  # the scored rollouts of the newest batch
         self._graded: object = None
 
     def functions(self) -> list[Any]:
-        """Return a reward function for each reward, by its name."""
+        """Return a reward function for each part of the sum, by its name."""
 
-        def column(name: str) -> Any:
+        def column(part: RewardPart) -> Any:
             def reward(completions: list[str], index: list[int], **columns: Any) -> list[float | None]:
                 if self._graded is not completions:
                     rows = enumerate(zip(index, completions, columns["completion_ids"], strict=True))
-                    self.last = [self._score(place % self.n, *row) for place, row in rows]
+                    rollouts = [self._rollout(place % self.n, *row) for place, row in rows]
+                    self.last = [graded.record for graded in self.grader.grade(rollouts)]
                     self._graded = completions
-                return [scored["rewards"][name] for scored in self.last]
+                return [self._value(scored, part) for scored in self.last]
 
-            reward.__name__ = name
+            reward.__name__ = part.name if part.kind is None else f"{part.kind}={part.name}"
             return reward
 
-        return [column(name) for name in self.weights]
+        return [column(part) for part in self.grader.parts]
 
-    def _score(self, sample: int, index: int, completion: str, token_ids: list[int]) -> Record:
-        rollout = self.problems[index].derive(
+    def _value(self, scored: Record, part: RewardPart) -> float | None:
+        return scored["rewards"][part.name] if part in self.grader.parts_for(scored) else None
+
+    def _rollout(self, sample: int, index: int, completion: str, token_ids: list[int]) -> Record:
+        return self.problems[index].derive(
             sample=sample,
             completion=completion,
             finish_reason="stop" if token_ids[-1] in self.ends else "length",
             completion_tokens=len(token_ids),
         )
-        return score_rollout(rollout, self.weights)

@@ -85,11 +85,12 @@ def test_no_more_is_read_ahead_than_there_is_room_for():
 
 
 def test_threads_end_when_the_results_are_left():
-    before = threading.active_count()
+    before = set(threading.enumerate())
     results = map_in_order(str, range(1000), 3, most=1)
     next(results)
+    started = set(threading.enumerate()) - before
+    assert len(started) == 4
     results.close()
-    deadline = time.monotonic() + 10
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threading.active_count() == before
+    for thread in started:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in started)

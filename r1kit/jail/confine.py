@@ -10,6 +10,7 @@ import resource
 import signal
 import struct
 from collections.abc import Iterable
+from functools import cache
 
 _libc = ctypes.PyDLL(None, use_errno=True)  # PyDLL: the interpreter's lock stays held across a raw clone
 
@@ -89,6 +90,14 @@ def deny_calls() -> None:
 
     A call by another architecture's numbers ends the process.
     """
+    code, length = call_filter()
+    handle = struct.pack("HP", length, ctypes.addressof(code))
+    _check(_libc.prctl(22, 2, handle, 0, 0), "prctl(PR_SET_SECCOMP)")
+
+
+@cache
+def call_filter() -> tuple[ctypes.Array[ctypes.c_char], int]:
+    """Return the program, in the kernel's BPF, that denies the calls, and its number of steps."""
     machine = platform.machine()
     denied = sorted({number for group in _DENIED[machine].values() for number in group})
     load, jump, over, reply = 0x20, 0x15, 0x45, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_JMP|JSET|K, BPF_RET|K
@@ -101,9 +110,7 @@ def deny_calls() -> None:
     program += [(jump, 0, 1, _CLONE3), (reply, 0, 0, no_call)]  # its flags lie in memory: glibc falls back to clone
     program += [(jump, 0, 3, _CLONE[machine]), (load, 0, 0, 16), (over, 0, 1, NEWUSER), (reply, 0, 0, fail)]
     program += [(reply, 0, 0, allow)]
-    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in program))
-    handle = struct.pack("HP", len(program), ctypes.addressof(code))
-    _check(_libc.prctl(22, 2, handle, 0, 0), "prctl(PR_SET_SECCOMP)")
+    return ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in program)), len(program)
 
 
 def limit_resources(seconds: float, memory: int, processes: int, output: int, stack: int | None = None) -> None:

@@ -199,8 +199,10 @@ def check_program(payload: dict[str, Any], link: socket.socket, verdict: int) ->
             if several and isinstance(statement, ast.Assert):
                 held.append(passed)
         held = held if several else [True]
+    except Gone as end:
+        error = error or str(end)
     except Exception as problem:
-        error = error or _raised(problem)["raised"] + ": " + _raised(problem)["text"]
+        error = error or f"{type(problem).__name__}: {problem}"[:500]
     os.write(verdict, json.dumps({"held": held, "error": error}).encode())
     return 0
 

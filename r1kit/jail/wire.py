@@ -16,7 +16,14 @@ _LENGTH = struct.Struct("!I")
 
 
 class Gone(Exception):
-    """The other side hung up, is too slow, or sends what is no message."""
+    """The other side ended, hung up, or sends what is no message."""
+
+    def __init__(self, what: str = "the program ended or hung up"):
+        super().__init__(what)
+
+
+class Late(Gone):
+    """The other side does not answer in time."""
 
 
 def encode(value: Any, refer: Callable[[Any], Any]) -> Any:
@@ -98,7 +105,7 @@ def send(link: socket.socket, message: Any) -> None:
     try:
         link.sendall(_LENGTH.pack(len(data)) + data)
     except OSError:
-        raise Gone("it is gone") from None
+        raise Gone from None
 
 
 def receive(link: socket.socket) -> Any:
@@ -109,11 +116,11 @@ def receive(link: socket.socket) -> Any:
     """
     (length,) = _LENGTH.unpack(_read(link, _LENGTH.size))
     if length > MAX_MESSAGE:
-        raise Gone("it is gone")
+        raise Gone
     try:
         return json.loads(_read(link, length))
     except (ValueError, RecursionError):
-        raise Gone("it is gone") from None
+        raise Gone from None
 
 
 def _read(link: socket.socket, length: int) -> bytes:
@@ -121,9 +128,11 @@ def _read(link: socket.socket, length: int) -> bytes:
     while len(data) < length:
         try:
             piece = link.recv(min(length - len(data), 1 << 20))
+        except TimeoutError:
+            raise Late from None
         except OSError:
             piece = b""
         if not piece:
-            raise Gone("it is gone")
+            raise Gone
         data += piece
     return bytes(data)

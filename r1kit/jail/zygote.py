@@ -57,6 +57,7 @@ def main(settings: dict[str, Any]) -> None:
         confine.mount_tmpfs("/proc", "size=0", read_only=True)  # from here on seen through the descriptor only
     confine.adopt_orphans()
     sys.set_int_max_str_digits(0)
+    confine.call_filter()
     gc.collect()
     gc.freeze()
     control.send(json.dumps({"ready": mode}).encode())
@@ -189,7 +190,7 @@ def _children(processes: int, pid: int) -> list[int]:
 
 
 def _resident(processes: int, pid: int) -> int:
-    return int((_read(processes, f"{pid}/statm") or "0 0".split())[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int((_read(processes, f"{pid}/statm") or ["0", "0"])[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _read(processes: int, path: str) -> list[str]:

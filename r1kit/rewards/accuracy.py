@@ -1,16 +1,17 @@
-"""Accuracy: is the final answer right?"""
-
-from r1kit.answer import answer_part, judge
+"""Accuracy: is the final answer right, does the program pass its tests?"""
 
 
-def accuracy_reward(completion: str, answer: str | None, kind: str = "math") -> float | None:
-    """Return 1.0 where the completion's answer equals the gold answer, else 0.0; None where that cannot be graded.
+def accuracy_reward(verdict: str | None, passed: float | None = None, *, partial: bool = False) -> float | None:
+    """Return 1.0 where the verdict on a completion is "correct", else 0.0; None where there is no such verdict.
 
-    It cannot where there is no gold answer, where math-verify reads none in it, and for kinds other than math. What
-    math-verify cannot decide within the limits is not right.
+    Args:
+        passed: of a program, the share of its tests that it passes.
+        partial: give a program that share, and not all or nothing.
+
     Source: DeepSeek-R1 (arXiv 2501.12948), section 2.2.2.
     """
-    if answer is None or kind != "math":
+    if verdict in (None, "gold_unparseable"):
         return None
-    verdict = judge(str(answer), answer_part(completion)).verdict
-    return None if verdict == "gold_unparseable" else float(verdict == "correct")
+    if partial and passed is not None:
+        return passed
+    return float(verdict == "correct")

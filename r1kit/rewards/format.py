@@ -1,4 +1,4 @@
-"""Format: is the reasoning in <think> tags and the answer in <answer> tags?"""
+"""Format: is the reasoning where it belongs, and the answer?"""
 
 import re
 
@@ -16,3 +16,46 @@ def format_reward(completion: str) -> float:
     if match is None or any(completion.count(tag) != 1 for tag in _TAGS):
         return 0.0
     return float(all(block.strip() for block in match.groups()))
+
+
+def boxed_format_reward(completion: str, *, prefilled: bool | None = None) -> float:
+    r"""Return 1.0 where a completion is <think>…</think> then text with exactly one filled \boxed{…}, else 0.0.
+
+    Boxes in the reasoning do not count; there may be no <answer> tag. `prefilled` is as in `think_format_reward`.
+    """
+    blocks = _think_and_rest(completion, prefilled)
+    if blocks is None or "<answer>" in blocks[1] or "</answer>" in blocks[1]:
+        return 0.0
+    _, *boxes = blocks[1].split("\\boxed{")
+    return float(len(boxes) == 1 and _is_filled(boxes[0]))
+
+
+def think_format_reward(completion: str, *, prefilled: bool | None = None) -> float:
+    """Return 1.0 where a completion is <think>…</think> and then text, else 0.0.
+
+    Args:
+        prefilled: whether the prompt ends in <think>, as some chat templates make it, which the completion then lacks;
+            None: either will do.
+    """
+    return float(_think_and_rest(completion, prefilled) is not None)
+
+
+def _think_and_rest(completion: str, prefilled: bool | None) -> tuple[str, str] | None:
+    """Return the reasoning and what follows it, both with text, each tag once; else None."""
+    if prefilled is None:
+        prefilled = "<think>" not in completion
+    text = f"<think>{completion}" if prefilled else completion
+    if text.count("<think>") != 1 or text.count("</think>") != 1 or not text.lstrip().startswith("<think>"):
+        return None
+    inside, _, rest = text.lstrip().removeprefix("<think>").partition("</think>")
+    return (inside, rest) if inside.strip() and rest.strip() else None
+
+
+def _is_filled(box: str) -> bool:
+    """Tell whether the text behind an open brace closes it, with something in between."""
+    depth = 1
+    for place, character in enumerate(box):
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        if depth == 0:
+            return bool(box[:place].strip())
+    return False
