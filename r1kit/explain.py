@@ -39,8 +39,9 @@ def _answer_lines(record: Record) -> Iterator[str]:
         source = "what follows the last </think>" if "</think>" in completion else "the whole completion"
     yield f"  read from: {source}: {_short(part)}"
     yield f"  extracted: {_short(record['extracted'])}"
+    gold = None if record.get("answer") is None else str(record["answer"])
     if kind_of(record) == "math":
-        yield from (f"  {line}" for line in explain_math(record.get("answer"), part))
+        yield from (f"  {line}" for line in explain_math(gold, completion))
     yield f"  verdict: {record['verdict']}" + (f", {record['passed']:.0%} of the tests" if "passed" in record else "")
 
 

@@ -6,6 +6,7 @@ and from a forked process, which starts workers of its own.
 """
 
 import atexit
+import gc
 import json
 import os
 import resource
@@ -42,8 +43,8 @@ class Worker:
             self.kill()
             raise RuntimeError("a worker process for answers did not start")
 
-    def ask(self, question: list[Any]) -> Any:
-        """Return the reply to a question; None where the worker did not answer in time, and is dead now."""
+    def ask(self, *question: Any) -> Any:
+        """Return the reply to a question (its name, its arguments); None where it was not in time: it is dead now."""
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(json.dumps(question).encode() + b"\n")
@@ -80,20 +81,25 @@ class Worker:
 
 
 class WorkerPool:
-    """Workers for any number of threads, at most one a core: a question takes an idle one, or starts one."""
+    """Workers for any number of threads, at most `limit` (the cores): a question takes an idle one, or starts one."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int | None = None) -> None:
         self.idle: list[Worker] = []
         self.lock = threading.Lock()
-        self.slots = threading.BoundedSemaphore(os.cpu_count() or 1)
+        self.resize(limit or os.cpu_count() or 1)
 
-    def ask(self, question: list[Any]) -> Any:
-        """Return the reply to a question; None where it passed a limit."""
+    def resize(self, limit: int) -> None:
+        """Set how many workers may be at work; no question may be under way."""
+        self.limit = limit
+        self.slots = threading.BoundedSemaphore(limit)
+
+    def ask(self, *question: Any) -> Any:
+        """Return the reply to a question (its name, its arguments); None where it passed a limit."""
         with self.slots:
             with self.lock:
                 worker = self.idle.pop() if self.idle else None
             worker = worker if worker is not None and worker.alive else Worker()
-            reply = worker.ask(question)
+            reply = worker.ask(*question)
             if worker.alive:
                 with self.lock:
                     self.idle.append(worker)
@@ -107,7 +113,7 @@ class WorkerPool:
 
     def forget(self) -> None:
         """Leave the workers to the process that started them."""
-        self.__init__()  # type: ignore[misc]
+        self.__init__(self.limit)  # type: ignore[misc]
 
 
 pool = WorkerPool()
@@ -116,11 +122,14 @@ os.register_at_fork(after_in_child=pool.forget)
 
 
 def serve() -> None:
-    """Answer questions from stdin until it ends: [gold or null, text] to [verdict or null, extracted or null]."""
-    import math_verify  # noqa: F401, before the first question's time begins
+    """Answer questions from stdin, [name, arguments…] a line, until it ends."""
+    from r1kit import math_judge
 
-    from r1kit.answer import judge_here
-
+    answers: dict[str, Any] = {"judge": math_judge.judge, "explain": math_judge.explain}
+    math_judge.judge("1", "it is $\\frac{1}{2}$", True)  # what is built once is built before a question's time begins
+    gc.collect()
+    gc.freeze()  # sympy is a large heap to search again and again
+    gc.set_threshold(100_000, 20, 20)
     if sys.platform == "linux":  # macOS refuses this limit
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     replies, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no reply
@@ -133,4 +142,5 @@ def serve() -> None:
         if not line:
             return
         signal.alarm(2 * round(SECONDS))  # ends a worker whose parent is no longer there to end it
-        reply = judge_here(*json.loads(line))
+        name, *arguments = json.loads(line)
+        reply = answers[name](*arguments)
