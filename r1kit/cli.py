@@ -167,7 +167,7 @@ def reward(
         return
     summary = RewardSummary()
     write_records(score_rollouts(read_records(rollouts), grader, summary), output)
-    _say(summary.lines())
+    _say([*summary.lines(), *grader.warnings()])
 
 
 @app.command()

@@ -281,10 +281,11 @@ class _Service:
             return self._ended(end)
         except Exception as error:  # the program's own
             self.over = not self.loaded
-            return _Failure(f"{name} raised {type(error).__name__}: {error}")
+            return _Failure(f"{name} raised {type(error).__name__}: {str(error)[:300]}")
         if equal_values(value, wanted):
             return None
-        return _Failure(f"{name}({str(arguments)[1:-1]}) gives {value!r}, not {wanted!r}"[:400])
+        call = f"{name}({', '.join(map(_shown, arguments))})"
+        return _Failure(f"{call} gives {_shown(value)}, not {_shown(wanted)}")
 
     def _ended(self, end: Gone) -> _Failure:
         self.over = True
@@ -300,6 +301,14 @@ class _Service:
         if not self.over:
             self.jail.kill(self.job)
             self.jail.wait(self.job, self.limits)
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of thousands of digits
+        text = f"a value of type {type(value).__name__}"
+    return text if len(text) <= 200 else f"{text[:150]} … ({len(text)} characters)"
 
 
 def equal_values(value: Any, wanted: Any) -> bool:

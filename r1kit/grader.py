@@ -16,6 +16,7 @@ from r1kit.jsonl import Record
 from r1kit.parallel import map_in_order
 from r1kit.reward_spec import Options, RewardPart, check_options, function_of
 from r1kit.rewards import COUNTED, JUDGED, REWARDS
+from r1kit.rewards.process import ProcessRewardModel, aggregate
 from r1kit.sandbox import Sandbox
 from r1kit.verdict import Outcome, judge_rollout, kind_of
 
@@ -87,6 +88,12 @@ class Grader:
         if self._sandbox:
             self._sandbox.close()
 
+    def warnings(self) -> list[str]:
+        """Return what the user should know of how programs ran."""
+        if self._sandbox and self._sandbox.mode == "none":
+            return ["programs ran without walls (--sandbox none): they could read, change and send whatever you can"]
+        return []
+
     def parts_for(self, record: Record) -> list[RewardPart]:
         """Return the parts that grade a problem's or rollout's kind."""
         return [part for part in self.parts if part.kind in (None, kind_of(record))]
@@ -137,22 +144,22 @@ class Grader:
             graded.reasons[part.name] = "nothing to grade"
 
     def _ask_models(self, batch: list[Graded]) -> None:
-        for part, scores in self.models.items():
+        for part, model in self.models.items():
             rows = [graded for graded in batch if part in self.parts_for(graded.record)]
             started = time.perf_counter()
-            for graded, score in zip(rows, scores([graded.record for graded in rows]) if rows else [], strict=True):
+            for graded, (score, fields) in zip(rows, _scores(model, [g.record for g in rows]), strict=True):
                 graded.seconds[part.name] = (time.perf_counter() - started) / len(rows)
+                graded.record = graded.record.derive(**fields)
+                graded.values[part] = None if isinstance(score, Ungradable) else score
                 if isinstance(score, Ungradable):
-                    graded.values[part], graded.reasons[part.name] = None, str(score)
-                else:
-                    graded.values[part] = score
+                    graded.reasons[part.name] = str(score)
 
     def _finish(self, graded: Graded) -> Graded:
         """Set the rewards and their weighted sum; a reward of None is left out of it, and all None sum to None."""
         parts = self.parts_for(graded.record)
         values = [part.weight * value for part in parts if (value := graded.values[part]) is not None]
         record = graded.record
-        fields = {key: record[key] for key in ("extracted", "verdict", "passed") if key in record}
+        fields = {key: record[key] for key in ("extracted", "verdict", "passed", "step_scores") if key in record}
         rest = {key: value for key, value in record.items() if key not in fields}
         rewards = {part.name: graded.values[part] for part in parts}
         graded.record = Record(
@@ -169,9 +176,20 @@ class Grader:
             return function(**options)
         return lambda record: function(**fields_for(function, record, part.name), **options)
 
-    def _model(self, part: RewardPart) -> Callable[[list[Record]], list[Any]]:
-        options = dict(self.options.get(part.reward, {}))
-        return function_of(part)(part.argument, **options).scores
+    def _model(self, part: RewardPart) -> Any:
+        return function_of(part)(part.argument, **self.options.get(part.reward, {}))
+
+
+def _scores(model: Any, rollouts: list[Record]) -> list[tuple[float | Ungradable, dict[str, Any]]]:
+    """Return the score that a model gives each rollout, and the fields that it adds."""
+    if not rollouts:
+        return []
+    if not isinstance(model, ProcessRewardModel):
+        return [(score, {}) for score in model.scores(rollouts)]
+    return [
+        (steps, {}) if isinstance(steps, Ungradable) else (aggregate(steps, model.how), {"step_scores": steps})
+        for steps in model.rollout_step_scores(rollouts)
+    ]
 
 
 def fields_for(function: Callable[..., Any], record: Record, name: str) -> dict[str, Any]:

@@ -83,33 +83,27 @@ class Jail:
 
     def __init__(self, mode: Mode, toolchain: bool = False):
         self.mode, self.jobs, self.ended = mode, 0, dict[int, Finished]()
+        walls = bubblewrap_command(toolchain) if mode == "bubblewrap" else []
         self.scratch = tempfile.TemporaryDirectory(prefix="r1kit-") if mode == "none" else None
         self.control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        readable = readable_paths(toolchain)
-        settings: dict[str, Any] = {
+        settings = {
             "mode": mode,
             "control": inner.fileno(),
             "scratch": self.scratch and self.scratch.name,
+            "readable": readable_paths(toolchain) if mode == "landlock" else [],
         }
-        if mode == "landlock":
-            settings["readable"] = readable
         folder = "/jail" if mode == "bubblewrap" else str(JAIL.parent)
-        walls = bubblewrap_command(readable) if mode == "bubblewrap" else []
         interpreter = [os.path.realpath(sys.executable), "-s", "-S", "-B", "-P", "-c"]
-        command = [*walls, *interpreter, PROGRAM, folder, json.dumps(settings)]
-        with tempfile.TemporaryFile() as log, inner:
-            try:
-                self.process = subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=log,
-                    env=ENVIRONMENT,
-                    pass_fds=[inner.fileno()],
-                    start_new_session=True,
-                )
-            except OSError as error:
-                raise UserError(f"sandbox {mode}", f"{command[0]} cannot be started ({error.strerror})") from None
+        with tempfile.TemporaryFile() as log:
+            self.process = subprocess.Popen(
+                [*walls, *interpreter, PROGRAM, folder, json.dumps(settings)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                env=ENVIRONMENT,
+                pass_fds=[inner.fileno()],
+                start_new_session=True,
+            )
             inner.close()
             self._await_start(log)
 
@@ -205,7 +199,13 @@ def _contents(buffer: int, limit: int) -> bytes:
 
 @cache
 def readable_paths(toolchain: bool) -> list[str]:
-    """Return the files and folders that a jail sees: the interpreter, its standard library, what they link to."""
+    """Return the files and folders that a jail sees: the interpreter, its standard library, what they link to.
+
+    Raises:
+        UserError: the machine has no ldd, which tells what they link to.
+    """
+    if which("ldd") is None:
+        raise UserError("sandbox", "ldd is not installed")
     interpreter, library = os.path.realpath(sys.executable), sysconfig.get_path("stdlib")
     binary = sysconfig.get_path("platstdlib", vars={"platbase": sys.base_exec_prefix})
     modules = [str(path) for path in Path(binary, "lib-dynload").glob("*.so")]
@@ -219,7 +219,7 @@ def readable_paths(toolchain: bool) -> list[str]:
     return chosen
 
 
-def bubblewrap_command(readable: list[str]) -> list[str]:
+def bubblewrap_command(toolchain: bool) -> list[str]:
     """Return the command line of bubblewrap, up to the program that runs behind its walls.
 
     Raises:
@@ -228,6 +228,7 @@ def bubblewrap_command(readable: list[str]) -> list[str]:
     bwrap = which("bwrap")
     if bwrap is None:
         raise UserError("sandbox bubblewrap", "bwrap is not installed")
+    readable = readable_paths(toolchain)
     command = [bwrap, "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
     if os.getuid() == 0:  # the jail drops the uid itself: bubblewrap would map it to 0, which no limit binds
         command += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]

@@ -16,10 +16,11 @@ SHARED = REPO.parent / "shared"
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared is not on this machine")
 
 
-def r1kit(*arguments: object, stdin: str = "", cwd: Path | None = None) -> subprocess.CompletedProcess:
-    """Run the command line in a process of its own."""
+def r1kit(*arguments: object, stdin: str = "", cwd: Path | None = None, env: dict[str, str] | None = None):
+    """Run the command line in a process of its own, with `env` set in its environment; return how it ended."""
     command = [sys.executable, "-m", "r1kit", *map(str, arguments)]
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, cwd=cwd, check=False)
+    changed = {**os.environ, **(env or {})}
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, cwd=cwd, env=changed, check=False)
 
 
 def lines(text: str) -> list[dict]:

@@ -43,7 +43,8 @@ def test_the_program_is_the_last_fenced_block(text, program):
         (INCREMENT, ASSERTS),
         ("import math\n" + INCREMENT, {"asserts": "assert math.isclose(f(0.1), 1.1)"}),
         ("def sum(a, b): return a + b", {"asserts": "assert sum(1, 2) == 3"}),  # a built-in's name, and no other
-        ("class P:\n    def __init__(self, x): self.x = x\ndef f(ps): return [p.x for p in ps]", {"asserts": "assert f([P(1), P(2)]) == [1, 2]"}),
+        ("class P:\n    def __init__(self, x): self.x = x\ndef f(ps): return [p.x for p in ps]",
+         {"asserts": "assert f([P(1), P(2)]) == [1, 2]"}),
         ("def f(n):\n    for i in range(n): yield i", {"asserts": "assert list(f(3)) == [0, 1, 2]"}),
         ("def f(x): raise KeyError(x)", {"asserts": "try:\n    f(1)\n    assert False\nexcept KeyError:\n    pass"}),
         ("def f(): return {1: (2, {3}), 'k': 1j, 'big': 2 ** 80, 'b': b'x', 'inf': float('inf')}",

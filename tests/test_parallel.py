@@ -58,8 +58,7 @@ def test_an_error_comes_after_the_results_before_it():
 
     seen = []
     with pytest.raises(ValueError, match="seven"):
-        for some in map_in_order(refuse_seven, range(20), 3):
-            seen += some
+        seen.extend(result for some in map_in_order(refuse_seven, range(20), 3) for result in some)
     assert seen == list(range(7))
 
 
@@ -70,8 +69,7 @@ def test_an_error_of_the_reading_comes_after_what_was_read():
 
     seen = []
     with pytest.raises(OSError, match="no more"):
-        for some in map_in_order(str, items(), 2):
-            seen += some
+        seen.extend(result for some in map_in_order(str, items(), 2) for result in some)
     assert seen == ["1"]
 
 

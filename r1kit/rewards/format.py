@@ -3,6 +3,7 @@
 import re
 
 _STRICT = re.compile(r"\s*<think>(.+?)</think>\s*<answer>(.+?)</answer>\s*", re.DOTALL)
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)  # a backslash takes the brace behind it along
 _TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 
@@ -12,16 +13,20 @@ def format_reward(completion: str) -> float:
     Each tag must stand once, both blocks must hold text, and nothing may follow </answer>.
     Source: DeepSeek-R1 (arXiv 2501.12948), section 2.2.2 and table 1.
     """
-    match = _STRICT.fullmatch(completion)
-    if match is None or any(completion.count(tag) != 1 for tag in _TAGS):
+    if any(completion.count(tag) != 1 for tag in _TAGS):  # first: the expression's time is linear only then
         return 0.0
-    return float(all(block.strip() for block in match.groups()))
+    match = _STRICT.fullmatch(completion)
+    return float(match is not None and all(block.strip() for block in match.groups()))
 
 
 def boxed_format_reward(completion: str, *, prefilled: bool | None = None) -> float:
     r"""Return 1.0 where a completion is <think>…</think> then text with exactly one filled \boxed{…}, else 0.0.
 
-    Boxes in the reasoning do not count; there may be no <answer> tag. `prefilled` is as in `think_format_reward`.
+    Text may stand around the box, whose braces must balance (\{ and \} aside) and hold more than blanks and braces.
+    Boxes in the reasoning do not count, \fbox is none, and no <answer> tag may follow the reasoning. `prefilled` is as
+    in `think_format_reward`.
+
+    Source: DeepSeek-R1 (arXiv 2501.12948), section 2.2.2, whose mathematics ends in a box.
     """
     blocks = _think_and_rest(completion, prefilled)
     if blocks is None or "<answer>" in blocks[1] or "</answer>" in blocks[1]:
@@ -32,6 +37,8 @@ def boxed_format_reward(completion: str, *, prefilled: bool | None = None) -> fl
 
 def think_format_reward(completion: str, *, prefilled: bool | None = None) -> float:
     """Return 1.0 where a completion is <think>…</think> and then text, else 0.0.
+
+    Each tag must stand once, <think> first of all, and both parts must hold text. What follows is free.
 
     Args:
         prefilled: whether the prompt ends in <think>, as some chat templates make it, which the completion then lacks;
@@ -54,8 +61,8 @@ def _think_and_rest(completion: str, prefilled: bool | None) -> tuple[str, str] 
 def _is_filled(box: str) -> bool:
     """Tell whether the text behind an open brace closes it, with something in between."""
     depth = 1
-    for place, character in enumerate(box):
-        depth += {"{": 1, "}": -1}.get(character, 0)
+    for brace in _BRACE.finditer(box):
+        depth += {"{": 1, "}": -1}.get(brace.group(), 0)
         if depth == 0:
-            return bool(box[:place].strip())
+            return bool(box[: brace.start()].strip("{} \t\r\n"))
     return False

@@ -3,10 +3,17 @@
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 
 
-def tag_count_reward(completion: str) -> float:
+def tag_count_reward(completion: str, *, prefilled: bool = False) -> float:
     """Return a quarter for each of <think>, </think>, <answer> and </answer> that stands exactly once.
 
-    A shaping reward for models that do not yet find the whole format: it says nothing of order or content, so that
-    `format_reward` belongs beside it. Unlike in open-r1's reward of this name, line ends at the tags do not matter.
+    It shapes models that do not yet find the whole format, and says nothing of order or content: `format_reward`
+    belongs beside it.
+
+    Args:
+        prefilled: whether the prompt ends in <think>, which then counts as the completion's.
+
+    Source: open-r1's reward of this name (after willccbb's GRPO demo). It counts tags together with the line ends that
+    its format has around them; here a tag counts wherever it stands, since `format_reward` leaves line ends free.
     """
-    return sum(completion.count(tag) == 1 for tag in TAGS) / len(TAGS)
+    text = f"<think>{completion}" if prefilled else completion
+    return sum(text.count(tag) == 1 for tag in TAGS) / len(TAGS)
