@@ -1,6 +1,10 @@
+import subprocess
+import sys
+import time
+
 import pytest
 
-from r1kit.rewards.language import chain_of_thought, language_reward
+from r1kit.rewards.language import SCRIPT_OF, chain_of_thought, language_reward
 
 # completion, language, words in it, words in all (a Chinese character is a word)
 SHARES = [
@@ -19,6 +23,22 @@ SHARES = [
     ("<think>the value sin x + log y is small</think>", "en", 4, 4),  # the value is small
     ("<think>so \\boxed{total} is right</think>", "en", 3, 3),
     ("<think>it isn't well-known, I'm sure</think>", "en", 5, 5),
+    ("我们let这个so等于五", "zh", 7, 9),  # no blanks between the scripts: 我们 这个 等于 五; let so
+    ("苹果每个 $5，然后 pears cost $3 each", "zh", 6, 9),  # prices are no formula: 苹果每个 然后; pears cost each
+    ("Pay \\$5 now 然后 pay \\$3", "en", 3, 5),  # Pay now pay; 然后
+    ("在三角形ABC中，AB=AC，GCD为五", "zh", 7, 7),  # 在三角形 中 为五: names of points and acronyms are symbols
+    ("令 x_max = 5cm，所以 total_cost 是七", "zh", 5, 5),  # 令 所以 是七: identifiers are code
+    ("已知 ab = 12，所以 ab + cd = 20", "zh", 4, 4),  # 已知 所以: products of letters
+    ("走了 5 km，重 3 kg", "zh", 3, 3),  # 走了 重: units
+    ("5个苹果", "zh", 3, 3),
+    ("\\begin{align*} ab &= \\text{speed} \\\\ cd &= 5 \\end{align*} 所以", "zh", 2, 2),
+    ("\\boxed{\\frac{\\text{total cost}}{2}} 因此", "zh", 2, 2),  # braces within braces
+    ("**So** the sum is five", "en", 5, 5),  # stars of Markdown are no multiplication
+    ("see https://a.b/chinese for it", "en", 3, 3),
+    ("合計は五です。二次方程式。", "ja", 11, 11),  # 6 + 5: a sentence without kana, in a Japanese chain
+    ("合計は五です。因此答案是五。", "zh", 6, 12),  # 6 + 6: a Chinese sentence beside a Japanese one
+    ("รวมกันได้ห้า and", "th", 3, 4),  # 12 letters: three words of up to five
+    ("cafe\u0301 noir", "fr", 2, 2),  # an accent that is a character of its own
 ]
 NO_WORDS = [
     "<think>3 + 4 = 7</think> so it is seven",
@@ -41,6 +61,19 @@ SENTENCES = [
     ("每个盒子里有七张卡片。", "zh"),
     ("所以总价比我们想的要多。", "zh"),
     ("求导并令其等于零。", "zh"),
+    ("设所求的数为甲，则甲的两倍等于十。", "zh"),
+    ("这样不对，重新算一次。", "zh"),
+    ("先看第一种情况。", "zh"),
+    ("由勾股定理可知斜边长为五。", "zh"),
+    ("綜上所述，答案為七。", "zh"),
+    ("Hmm, that does not look right.", "en"),
+    ("We know that the sum of the angles of a triangle is fixed.", "en"),
+    ("Now substitute this back into the first equation.", "en"),
+    ("There are twelve ways to choose the first letter.", "en"),
+    ("Suppose for contradiction that the number is even.", "en"),
+    ("Verifions encore une fois le calcul depuis le début.", "fr"),
+    ("Moment, ich habe mich beim Addieren verrechnet.", "de"),
+    ("Espera, me he equivocado al sumar los números.", "es"),
     ("Ensuite nous divisons les deux côtés de l'équation par trois.", "fr"),
     ("La probabilité que les deux pièces montrent face est un quart.", "fr"),
     ("Donc la réponse n'est pas un nombre entier.", "fr"),
@@ -104,3 +137,39 @@ def test_an_unknown_language_is_refused_with_the_known_ones():
 )
 def test_the_chain_of_thought_is_what_the_tags_hold(completion, chain):
     assert chain_of_thought(completion) == chain
+
+
+def test_a_short_sentence_goes_with_its_chain():
+    """ "Bon" alone could be of any language: it is French in a French chain, and not in an English one."""
+    french = "Nous divisons les deux côtés de l'équation par trois. Bon."
+    assert language_reward(french, "fr") == 1.0
+    assert language_reward(french, "en") == 0.0
+    assert language_reward("Then we divide both sides of the equation by three. Bon.", "en") == 1.0
+
+
+@pytest.mark.parametrize("language", SCRIPT_OF)
+def test_every_known_language_can_be_asked_for(language):
+    assert language_reward("你好 ok это", language) is not None
+
+
+def test_the_same_chain_has_the_same_share_for_a_language_of_either_case():
+    assert language_reward("we add 三", "EN_us") == language_reward("we add 三", "en") == pytest.approx(2 / 3)
+
+
+def test_where_scripts_decide_no_model_is_loaded():
+    program = (
+        "import sys; from r1kit.rewards.language import language_reward as share; "
+        "assert share('so it is 所以', 'zh') == 2 / 5; assert share('所以', 'en') == 0; "
+        "assert not {'py3langid', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(
+    "opening", ["\\[ ", "\\( ", "$ ", "$$", "`", "```", "\\boxed{", "\\begin{align}", "<think>", "a_", "中"]
+)
+def test_what_never_closes_takes_linear_time(opening):
+    """Were the time to grow with the square of the length, 100,000 openings would take minutes."""
+    started = time.perf_counter()
+    language_reward(opening * 100_000, "zh")
+    assert time.perf_counter() - started < 5

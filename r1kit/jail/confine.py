@@ -9,12 +9,15 @@ import platform
 import resource
 import signal
 import struct
+import threading
 from collections.abc import Iterable
 from functools import cache
 
 _libc = ctypes.PyDLL(None, use_errno=True)  # PyDLL: the interpreter's lock stays held across a raw clone
 
 NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
+_pthread_self = _libc.pthread_self
+_pthread_self.restype = ctypes.c_ulong
 _CLONE = {"x86_64": 56, "aarch64": 220}
 _AUDIT = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 # calls that no solution needs: memory that no limit counts, other processes, namespaces, kernel interfaces
@@ -43,11 +46,24 @@ def _check(result: int, what: str) -> int:
 
 
 def clone(namespaces: int) -> int:
-    """Fork into new namespaces; return 0 in the child, as os.fork does.
+    """Fork into new namespaces; return 0 in the child, as os.fork does. Only for a process of one thread.
 
-    The child may only set itself up and fork again: glibc does not know of it.
+    glibc's own fork knows no namespaces; all that it would do beyond the system call is to note the child's thread id.
     """
-    return _check(_libc.syscall(_CLONE[platform.machine()], namespaces | signal.SIGCHLD, 0, 0, 0, 0), "clone")
+    note = thread_id_address()
+    last = (0, note) if platform.machine() == "aarch64" else (note, 0)  # there the argument for TLS comes before it
+    flags = namespaces | signal.SIGCHLD | (0x1000000 if note else 0)  # CLONE_CHILD_SETTID
+    arguments = [ctypes.c_long(argument) for argument in (flags, 0, 0, *last)]
+    return _check(_libc.syscall(ctypes.c_long(_CLONE[platform.machine()]), *arguments), "clone")
+
+
+@cache
+def thread_id_address() -> int:
+    """Return where glibc keeps the id of this thread, 0 where that cannot be told."""
+    thread = _pthread_self()
+    words = (ctypes.c_int * 512).from_address(thread)  # struct pthread is longer
+    places = [place for place, word in enumerate(words) if word == threading.get_native_id()]
+    return thread + 4 * places[0] if len(places) == 1 else 0
 
 
 def enter_user_namespace(more: int = 0) -> None:

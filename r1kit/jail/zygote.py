@@ -58,6 +58,7 @@ def main(settings: dict[str, Any]) -> None:
     confine.adopt_orphans()
     sys.set_int_max_str_digits(0)
     confine.call_filter()
+    roles.rehearse()
     gc.collect()
     gc.freeze()
     control.send(json.dumps({"ready": mode}).encode())
@@ -95,31 +96,20 @@ def start(request: dict[str, Any], descriptors: list[int], settings: dict[str, A
     alone = settings["mode"] != "none" and request["role"] != "check"
     pid = confine.clone(confine.NEWPID | confine.NEWNS) if alone else os.fork()
     if pid == 0:
-        (_init if alone else _become)(request, descriptors, settings)
+        _become(request, descriptors, settings, alone)
     return Job(request["job"], pid, time.monotonic() + request["seconds"], request["memory"])
 
 
-def _init(request: dict[str, Any], descriptors: list[int], settings: dict[str, Any]) -> None:
-    """Be the first process of a job's namespace: mount, fork the job, and end with it, which ends all others."""
-    try:
-        confine.die_with_parent()
-        confine.mount_tmpfs("/tmp", TEMPORARY)
-        child = os.fork()
-        if child == 0:
-            _become(request, descriptors, settings)
-        os.closerange(0, 256)
-        while True:
-            pid, status = os.wait()
-            if pid == child:
-                os._exit(os.waitstatus_to_exitcode(status) % 256)
-    finally:
-        os._exit(125)
+def _become(request: dict[str, Any], descriptors: list[int], settings: dict[str, Any], alone: bool) -> None:
+    """Be the job: arrange its descriptors, confine this process, do what the role says; never return.
 
-
-def _become(request: dict[str, Any], descriptors: list[int], settings: dict[str, Any]) -> None:
-    """Be the job: arrange its descriptors, confine this process, do what the role says; never return."""
+    One that is alone is the first process of its namespace: when it ends, the kernel ends all others.
+    """
     status = 125
     try:
+        confine.die_with_parent()
+        if alone:
+            confine.mount_tmpfs("/tmp", TEMPORARY)
         with open(os.dup(descriptors[0]), encoding="utf-8") as file:
             file.seek(0)
             payload = json.load(file)

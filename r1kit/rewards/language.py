@@ -94,7 +94,7 @@ def language_reward(completion: str, language: str | None) -> float | None:
         return None
     target = re.split("[-_]", language.lower())[0]
     if target not in SCRIPT_OF:
-        raise ValueError(f'unknown language "{language}"; the known ones are {", ".join(sorted(SCRIPT_OF))}')
+        raise ValueError(f'"{language}" is no language that is told apart; known are {", ".join(SCRIPT_OF)}')
     sentences = _sentences(chain_of_thought(completion))
     words = sum(size for sentence in sentences for _, size in sentence.values())
     if not words:
@@ -105,14 +105,13 @@ def language_reward(completion: str, language: str | None) -> float | None:
 
 
 def chain_of_thought(completion: str) -> str:
-    """Return what stands before the last </think> and after a <think>; without </think> the whole.
+    """Return what stands in the first <think>…</think>; without </think> the whole, since it was cut off.
 
-    The opening tag may be the prompt's. A completion that was cut off is all chain of thought.
+    The opening tag may be the prompt's.
     """
-    before, closed, after = completion.rpartition("</think>")
-    chain = before if closed else after
-    _, opened, inside = chain.partition("<think>")
-    return inside if opened else chain
+    head, _, _ = completion.partition("</think>")
+    _, opened, inside = head.partition("<think>")
+    return inside if opened else head
 
 
 def _sentences(text: str) -> list[dict[str, tuple[str, int]]]:
