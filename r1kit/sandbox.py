@@ -27,6 +27,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 
 from r1kit.errors import UserError
 from r1kit.jail import Mode
+from r1kit.jail.wire import Gone, receive
 
 JAIL = Path(__file__).parent / "jail"
 PROGRAM = """import sys
@@ -65,6 +66,9 @@ class Limits:
     output: int = 8 << 20  # bytes of a file, stdout among them
 
 
+FOREVER = Limits(seconds=1e8)
+
+
 class Finished(NamedTuple):
     """How a job ended."""
 
@@ -83,6 +87,7 @@ class Jail:
 
     def __init__(self, mode: Mode, toolchain: bool = False):
         self.mode, self.jobs, self.ended = mode, 0, dict[int, Finished]()
+        self.checker: tuple[int, socket.socket] | None = None  # the job that runs tests, and the link to it
         walls = bubblewrap_command(toolchain) if mode == "bubblewrap" else []
         self.scratch = tempfile.TemporaryDirectory(prefix="r1kit-") if mode == "none" else None
         self.control, inner = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -144,6 +149,30 @@ class Jail:
             return Finished(125, "killed")
         return self.ended.pop(job)
 
+    def check(self, asserts: str, link: socket.socket, limits: Limits) -> dict[str, Any] | None:
+        """Run tests of the program that serves the other end of a link; None where they run past their time.
+
+        One process runs the tests of one program after the other: tests are trusted, what they test is not.
+        """
+        if self.checker is None:
+            ours, inner = socket.socketpair()
+            with inner:
+                self.checker = self.start("check", {}, [inner.fileno()], FOREVER), ours
+        job, control = self.checker
+        control.settimeout(limits.seconds)
+        tests = sealed_buffer(asserts.encode())
+        try:
+            socket.send_fds(control, [b"check"], [tests, link.fileno()])
+            return receive(control)
+        except (Gone, OSError):
+            control.close()
+            self.checker = None
+            self.kill(job)
+            self.wait(job, limits)
+            return None
+        finally:
+            os.close(tests)
+
     def kill(self, job: int) -> None:
         """End a job; `wait` then says so."""
         with suppress(OSError):
@@ -157,6 +186,8 @@ class Jail:
     def close(self) -> None:
         """End the jail and all that runs in it."""
         self.control.close()  # at which it ends
+        if self.checker:
+            self.checker[1].close()
         try:
             self.process.wait(1)
         except subprocess.TimeoutExpired:

@@ -38,7 +38,14 @@ SHARES = [
     ("合計は五です。二次方程式。", "ja", 11, 11),  # 6 + 5: a sentence without kana, in a Japanese chain
     ("合計は五です。因此答案是五。", "zh", 6, 12),  # 6 + 6: a Chinese sentence beside a Japanese one
     ("รวมกันได้ห้า and", "th", 3, 4),  # 12 letters: three words of up to five
-    ("cafe\u0301 noir", "fr", 2, 2),  # an accent that is a character of its own
+    ("ve\u0301rite\u0301 又", "fr", 1, 2),  # an accent that is a character of its own cuts no word
+    ("(苹果$5)和(pears$3)", "zh", 3, 4),  # a digit behind the second dollar: prices
+    ("It costs $5, and $ is 元", "en", 4, 5),  # It costs and is; 元: a blank before the second dollar
+    ("付 \\$5 和 total$x$ 元", "zh", 3, 4),  # 付 和 元; total: an escaped dollar opens nothing
+    ("令 sin x 与 log y", "zh", 2, 2),
+    ("因此 12 = ab", "zh", 2, 2),
+    ("见 https://a.b/chinese", "zh", 1, 1),
+    ("所以 <step>七</step>", "zh", 3, 3),
 ]
 NO_WORDS = [
     "<think>3 + 4 = 7</think> so it is seven",
@@ -137,6 +144,12 @@ def test_an_unknown_language_is_refused_with_the_known_ones():
 )
 def test_the_chain_of_thought_is_what_the_tags_hold(completion, chain):
     assert chain_of_thought(completion) == chain
+
+
+@pytest.mark.parametrize("sentence", ["By Cauchy-Schwarz", "So jello cups", "Kamala paid Tasha", "dozen eggs"])
+def test_a_short_sentence_that_could_be_of_any_language_is_not_held_against_a_chain(sentence):
+    """py3langid takes each for another language than English, with a probability of less than 0.7."""
+    assert language_reward(f"Then we divide both sides of the equation by three. {sentence}.", "en") == 1.0
 
 
 def test_a_short_sentence_goes_with_its_chain():

@@ -8,7 +8,6 @@ import ast
 import base64
 import builtins
 import importlib
-import json
 import os
 import random
 import socket
@@ -174,13 +173,26 @@ def value_of(reply: Any, link: socket.socket) -> Any:
     return decode(reply.get("value"), lambda message: Remote(link, message))
 
 
-def check_program(payload: dict[str, Any], link: socket.socket, verdict: int) -> int:
-    """Run the tests of a served program; write to `verdict` which of its asserts hold, and the first error.
+def check_programs(control: socket.socket) -> int:
+    """Run tests as they come, each with a link to a served program, until the other side hangs up.
+
+    A request is the two descriptors of tests and link; the reply is one message.
+    """
+    while True:
+        request, descriptors, _, _ = socket.recv_fds(control, 16, 2)
+        if not request:
+            return 0
+        with open(descriptors[0], encoding="utf-8") as tests, socket.socket(fileno=descriptors[1]) as link:
+            send(control, check_program(tests.read(), link))
+
+
+def check_program(asserts: str, link: socket.socket) -> dict[str, Any]:
+    """Run the tests of a served program; return which of its asserts hold, and the first error.
 
     Each assert at the top is a test; where there is none, the whole is one.
     """
-    tree = ast.parse(payload["asserts"])
-    several = count_tests(tree) if any(isinstance(statement, ast.Assert) for statement in tree.body) else 0
+    tree = ast.parse(asserts)
+    several = any(isinstance(statement, ast.Assert) for statement in tree.body)
     held: list[bool] = []
     error = ""
     try:
@@ -200,10 +212,9 @@ def check_program(payload: dict[str, Any], link: socket.socket, verdict: int) ->
         held = held if several else [True]
     except Gone as end:
         error = error or str(end)
-    except Exception as problem:
+    except BaseException as problem:
         error = error or f"{type(problem).__name__}: {problem}"[:500]
-    os.write(verdict, json.dumps({"held": held, "error": error}).encode())
-    return 0
+    return {"held": held, "error": error}
 
 
 def count_tests(tree: ast.Module) -> int:

@@ -148,7 +148,7 @@ def _play(role: str, payload: dict[str, Any], links: list[int]) -> int:
     if role == "command":
         return roles.run_command(payload)
     link = socket.socket(fileno=links[0])
-    return roles.serve_program(payload, link) if role == "serve" else roles.check_program(payload, link, links[1])
+    return roles.serve_program(payload, link) if role == "serve" else roles.check_programs(link)
 
 
 def _end(jobs: list[Job], cause: str) -> None:
