@@ -1,24 +1,23 @@
-"""The final answer: extract it from a completion, and compare two of them by mathematical equality.
+r"""The final answer: extract it from a completion, and compare two of them by mathematical equality.
 
-What is equal is math-verify's decision alone. Around it: a text is cut to its box where that cannot change what
-math-verify reads, equal plain integers are decided without it, each pair is decided once, and it runs in worker
-processes: what it cannot decide within their limits has the verdict "timeout".
+What is equal is math-verify's decision alone. Around it: a text is cut to its last \boxed{…} where that cannot change
+what math-verify reads, equal plain integers are decided without it, each pair of gold answer and box is decided once,
+and it runs in worker processes: what it cannot decide within their limits has the verdict "timeout".
 """
 
 import re
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
-from r1kit.workers import pool
+from r1kit.workers import NoReplyError, pool
 
 Verdict = Literal["correct", "wrong", "no_answer", "gold_unparseable", "timeout"]
-PLAIN_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,8}")  # what may be compared as it stands
-_PLAIN = re.compile(
-    r"-?(?:0|[1-9][0-9]{0,8})\.[0-9]{1,9}|-?\\frac\{[1-9][0-9]{0,3}\}\{[1-9][0-9]{0,3}\}"
-)  # equal if the same
-_BOX = "\\boxed{"
-_DELIMITER = re.compile(r"\$|\\\[|\\\(|\s\[")  # what may begin a formula that math-verify looks for boxes in
-_WORDS = re.compile(r"final answer|percent|pct|%", re.IGNORECASE)  # with them math-verify may read another answer
+PLAIN_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,8}")  # what may be compared as it stands: no "-0", no other digits
+PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,8})\.[0-9]{1,9}|-?\\frac\{[1-9][0-9]{0,3}\}\{[1-9][0-9]{0,3}\}")
+BOX = "\\boxed{"
+FINAL_ANSWER = re.compile("[Ff].[Nn][Aa][Ll] [Aa][Nn]")  # read before a box; the dot: in some scripts i has no dot
+PERCENT = re.compile(r"%|[Pp]ercent|[Pp]ct")
+JOINED = re.compile(r"[$\])]\s*+(?:\\?%|[Pp]ercent(?:age)?|[Pp]ct)?\s*+(?:,?and|,?or|,)\s*+(?:\$|\\?\[|\\\()")
 
 
 class Judgement(NamedTuple):
@@ -31,57 +30,84 @@ class Judgement(NamedTuple):
 def answer_part(completion: str) -> str:
     """Return the part of a completion that states the answer.
 
-    The last <answer>…</answer>, else what follows the last </think>, else the whole.
+    What stands between the last <answer> that is closed and its </answer>, else what follows the last </think>, else
+    the whole.
     """
     start = completion.rfind("<answer>", 0, max(0, completion.rfind("</answer>")))
-    if start >= 0:
-        return completion[start + len("<answer>") : completion.find("</answer>", start)].strip()
-    return completion.rpartition("</think>")[2].strip()
-
-
-def cut_to_box(part: str) -> str:
-    r"""Return the box of a text, "\boxed{…}", where math-verify reads the same answer in it as in the text, else the text.
-
-    It does where the box can be parsed at all, which the worker sees to, and neither another box nor words that
-    math-verify looks for first stand beside it; several boxes outside of formulas are cut out together.
-    """
-    start, end = part.find(_BOX), part.rfind("}")
-    if start < 0 or end < start or "\\fbox" in part or _WORDS.search(part):
-        return part
-    if part.count("\\boxed") == 1:
-        end = _closing_brace(part, start + len(_BOX))
-        return part if end is None else part[start : end + 1]
-    return part if _DELIMITER.search(part) else part[start : end + 1]
-
-
-def _closing_brace(text: str, start: int) -> int | None:
-    """Return where the brace that was opened before `start` is closed."""
-    depth = 1
-    for match in re.compile(r"[{}]").finditer(text, start):
-        depth += 1 if match.group() == "{" else -1
-        if depth == 0:
-            return match.start()
-    return None
+    if start < 0:
+        return completion.rpartition("</think>")[2].strip()
+    return completion[start + len("<answer>") : completion.find("</answer>", start)].strip()
 
 
 def judge(gold: str | None, part: str) -> Judgement:
     """Judge the part of a completion that states the answer against the gold answer (None: only read it)."""
-    judgement = _judge_text(gold, cut_to_box(part))
-    return _judge_text(gold, part, True) if judgement is None else judgement  # type: ignore[return-value]
+    box = last_box(part)
+    try:
+        judgement = None if box is None else _judge_text(gold, box, True)
+        return judgement or _judge_text(gold, part, False)  # type: ignore[return-value]
+    except NoReplyError:
+        return Judgement("timeout", None)
 
 
-@lru_cache(maxsize=65536)  # timeouts too: the same answer again would cost the limit again
-def _judge_text(gold: str | None, text: str, whole: bool = False) -> Judgement | None:
-    """Judge a text; None where it is a box that cannot be parsed, unless it is all there is."""
-    plain = text[len(_BOX) : -1] if text.startswith(_BOX) else text
+@lru_cache(maxsize=65536)
+def _judge_text(gold: str | None, text: str, boxed: bool) -> Judgement | None:
+    """Judge a text, or a box that was cut out of one: None where it cannot be parsed, so that the text is needed.
+
+    A timeout is remembered, since the same pair would use up its time again, within a group many times; but not where
+    the worker got too little processor time to say so.
+    """
+    plain = text[len(BOX) : -1] if boxed else text
     if PLAIN_INTEGER.fullmatch(plain) and (gold is None or PLAIN_INTEGER.fullmatch(gold)):
         return Judgement(None if gold is None else "correct" if gold == plain else "wrong", plain)
-    if gold == plain and _PLAIN.fullmatch(plain):
+    if gold == plain and PLAIN_NUMBER.fullmatch(plain):
         return Judgement("correct", plain)
-    reply = pool.ask("judge", gold, text, whole)
-    if reply is None:
-        return Judgement("timeout", None)
-    return None if reply == "no box" else Judgement(*reply)
+    try:
+        reply = pool.ask("judge", gold, text, boxed)
+    except NoReplyError as error:
+        if error.fair:
+            return Judgement("timeout", None)
+        raise
+    return None if reply is None else Judgement(*reply)
+
+
+def last_box(part: str) -> str | None:
+    r"""Return the last \boxed{…} of a text where math-verify, if it can parse what is in it, reads that; else None.
+
+    Of all its patterns, those for boxes then come first: "final answer" stands nowhere. The match that it takes ends
+    last, so it holds the last box, in full where its braces are balanced. It makes one answer of several boxes where
+    they stand close together, or share a formula, or stand in formulas that are joined by "and", and it divides by 100
+    where a percent sign follows the formula.
+    Source: math_verify.parser 0.9.0 and latex2sympy2_extended.math_normalization.extract_boxed_content.
+    """
+    start = _box_before(part, len(part))
+    end = _after_brace(part, start + len(BOX)) if part.startswith(BOX, start) else None
+    if end is None or FINAL_ANSWER.search(part) or PERCENT.search(part, end):
+        return None
+    earlier = _box_before(part, start)
+    return part[start:end] if earlier < 0 or _stand_apart(part, earlier, start, end) else None
+
+
+def _box_before(part: str, end: int) -> int:
+    return max(part.rfind("\\boxed", 0, end), part.rfind("\\fbox", 0, end))
+
+
+def _after_brace(text: str, start: int) -> int | None:
+    """Return where the text goes on after the brace that was opened before `start`; None where it is not closed."""
+    depth = 1
+    for match in re.compile(r"[{}]").finditer(text, start):
+        depth += 1 if match.group() == "{" else -1
+        if depth == 0:
+            return match.end()
+    return None
+
+
+def _stand_apart(part: str, earlier: int, start: int, end: int) -> bool:
+    """Tell whether math-verify cannot join an earlier box with the last one, from `start` to `end`."""
+    between, rest = part[earlier:start], part[end:]
+    near = "}" in between[-70:]  # up to there it joins them
+    inline = "\n" not in between  # formulas in $, \( or [ end with the line
+    display = any(close in rest and close not in between for close in ("$$", "\\]"))
+    return not (near or inline or display or JOINED.search(between))
 
 
 def extract_answer(completion: str) -> str | None:
@@ -100,5 +126,7 @@ def equal_answers(gold: str, answer: str) -> bool | None:
 
 def explain_math(gold: str | None, completion: str) -> list[str]:
     """Return lines that say how gold answer and answer parse, and why they differ."""
-    lines = pool.ask("explain", gold, answer_part(completion))
-    return ["it cannot be parsed and compared within the limits"] if lines is None else lines
+    try:
+        return pool.ask("explain", gold, answer_part(completion))
+    except NoReplyError:
+        return ["it cannot be parsed and compared within the limits"]

@@ -43,8 +43,10 @@ class ScoredRollout(Rollout):
 
     rewards: dict[str, float | None]
     reward: float | None  # their weighted sum
-    extracted: str | None  # the answer as read from the completion
-    verdict: Literal["correct", "wrong", "no_answer", "gold_unparseable", "timeout"] | None  # None: no gold answer
+    extracted: str | None  # the answer as read from the completion; of code, the program
+    verdict: Literal["correct", "wrong", "no_answer", "gold_unparseable", "timeout"] | None  # None: nothing to judge by
+    passed: NotRequired[float]  # of code: the share of its tests that it passes
+    step_scores: NotRequired[list[float]]  # of a process reward model, in [0, 1]
 
 
 class Vote(TypedDict):

@@ -4,6 +4,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
 from math import isfinite
 from pathlib import Path
@@ -152,6 +153,7 @@ def function_of(part: RewardPart) -> Callable[..., Any]:
     return load_function(part.reward, part.argument)
 
 
+@cache
 def load_function(file: str, name: str) -> Callable[..., Any]:
     """Return a function of a Python file, which is run for it.
 

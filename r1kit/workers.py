@@ -1,8 +1,8 @@
 """Worker processes for answers: parsing and comparing happen where they can be killed.
 
-A worker lives long, reads one JSON line a question and writes one a reply. One that passes its time or memory limit, or
-crashes, is killed and replaced, and the question it was at is answered with None. No signals: it works from any thread,
-and from a forked process, which starts workers of its own.
+A worker lives long and answers one JSON line with one. One that passes a limit or crashes is killed and replaced, and
+what it was asked has no reply. No signals in the caller: it works from any thread, inside a trainer, and from a forked
+process, which starts workers of its own.
 """
 
 import atexit
@@ -10,8 +10,8 @@ import gc
 import json
 import os
 import resource
-import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,100 +20,146 @@ from pathlib import Path
 from typing import Any
 
 SECONDS = 5.0  # wall time of one question, in its worker
+FAIR_SHARE = 0.5  # of these seconds: with less processor time, the machine was too busy to say that it takes too long
 START_SECONDS = 60.0  # until a new worker says that it is ready
 MEMORY = 2 << 30  # bytes of address space of one worker
 PACKAGE_FOLDER = str(Path(__file__).parent.parent)
 PROGRAM = "from r1kit.workers import serve; serve()"
 
 
+class NoReplyError(Exception):
+    """A worker ended before it replied.
+
+    Attributes:
+        fair: it would end again: it crashed, or used its time. False where the machine gave it little of that time.
+    """
+
+    def __init__(self, fair: bool) -> None:
+        super().__init__("a worker process for answers ended before it replied")
+        self.fair = fair
+
+
 class Worker:
     """One process that answers questions until it is killed."""
 
     def __init__(self) -> None:
+        self.socket, theirs = socket.socketpair()
         path = os.pathsep.join(filter(None, (PACKAGE_FOLDER, os.environ.get("PYTHONPATH"))))
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", PROGRAM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path},
-            start_new_session=True,  # Ctrl-C in a terminal is not for it
-        )
-        if self._read_line(START_SECONDS) is None:
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-c", PROGRAM],  # -P: the current folder holds no modules of ours
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": path},
+                start_new_session=True,  # Ctrl-C in a terminal is not for it
+            )
+        self.processor_seconds = 0.0  # that it had used when it last replied
+        try:
+            self._receive(time.monotonic() + START_SECONDS)
+        except OSError as error:
             self.kill()
-            raise RuntimeError("a worker process for answers did not start")
+            raise RuntimeError("a worker process for answers did not start") from error
 
     def ask(self, *question: Any) -> Any:
-        """Return the reply to a question (its name, its arguments); None where it was not in time: it is dead now."""
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(json.dumps(question).encode() + b"\n")
-            self.process.stdin.flush()
-        except BrokenPipeError:
-            line = None
-        else:
-            line = self._read_line(SECONDS)
-        if line is None:
-            self.kill()
-            return None
-        return json.loads(line)
+        """Return the reply to a question: its name, then its arguments.
 
-    def _read_line(self, seconds: float) -> bytes | None:
-        assert self.process.stdout is not None
-        deadline, file, line = time.monotonic() + seconds, self.process.stdout.fileno(), b""
+        Raises:
+            NoReplyError: it did not reply in time, or crashed; it is dead now.
+        """
+        deadline = time.monotonic() + SECONDS
+        try:
+            self.socket.settimeout(SECONDS)
+            self.socket.sendall(json.dumps(question).encode() + b"\n")
+            return self._receive(deadline)
+        except TimeoutError:
+            raise NoReplyError(fair=self.kill() >= FAIR_SHARE * SECONDS) from None
+        except OSError:
+            self.kill()
+            raise NoReplyError(fair=True) from None
+        except BaseException:  # Ctrl-C: the reply that it still owes is nobody's
+            self.kill()
+            raise
+
+    def _receive(self, deadline: float) -> Any:
+        line = b""
         while not line.endswith(b"\n"):
-            ready, _, _ = select.select([file], [], [], max(0.0, deadline - time.monotonic()))
-            piece = os.read(file, 1 << 16) if ready else b""
+            self.socket.settimeout(max(0.001, deadline - time.monotonic()))
+            piece = self.socket.recv(1 << 16)
             if not piece:
-                return None
+                raise ConnectionResetError
             line += piece
-        return line
+        reply, self.processor_seconds = json.loads(line)
+        return reply
 
     @property
     def alive(self) -> bool:
         """Tell whether the process still runs."""
         return self.process.poll() is None
 
-    def kill(self) -> None:
-        """End the process."""
+    def kill(self) -> float:
+        """End the process; return the seconds of processor time that it used since its last reply."""
+        self.socket.close()
         self.process.kill()
-        self.process.wait()
+        try:
+            _, status, usage = os.wait4(self.process.pid, 0)
+        except ChildProcessError:  # somebody has waited for it
+            self.process.wait()
+            return 0.0
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        return usage.ru_utime + usage.ru_stime - self.processor_seconds
 
 
 class WorkerPool:
-    """Workers for any number of threads, at most `limit` (the cores): a question takes an idle one, or starts one."""
+    """Workers for any number of threads: a question takes an idle one, or starts one where fewer than `limit` work."""
 
     def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit or os.cpu_count() or 1
         self.idle: list[Worker] = []
-        self.lock = threading.Lock()
-        self.resize(limit or os.cpu_count() or 1)
+        self.busy = 0
+        self.changed = threading.Condition()
 
     def resize(self, limit: int) -> None:
-        """Set how many workers may be at work; no question may be under way."""
-        self.limit = limit
-        self.slots = threading.BoundedSemaphore(limit)
+        """Set how many workers there may be; those at work finish what they were asked."""
+        with self.changed:
+            self.limit = limit
+            self._trim()
+            self.changed.notify_all()
 
     def ask(self, *question: Any) -> Any:
-        """Return the reply to a question (its name, its arguments); None where it passed a limit."""
-        with self.slots:
-            with self.lock:
-                worker = self.idle.pop() if self.idle else None
+        """Return the reply to a question: its name, then its arguments.
+
+        Raises:
+            NoReplyError: it passed a limit.
+        """
+        with self.changed:
+            self.changed.wait_for(lambda: self.busy < self.limit)
+            self.busy += 1
+            worker = self.idle.pop() if self.idle else None
+        try:
             worker = worker if worker is not None and worker.alive else Worker()
-            reply = worker.ask(*question)
-            if worker.alive:
-                with self.lock:
+            return worker.ask(*question)
+        finally:
+            with self.changed:
+                self.busy -= 1
+                if worker is not None and worker.alive:
                     self.idle.append(worker)
-        return reply
+                    self._trim()
+                self.changed.notify()
 
     def close(self) -> None:
         """End all workers that are idle."""
-        with self.lock:
+        with self.changed:
             while self.idle:
                 self.idle.pop().kill()
 
     def forget(self) -> None:
         """Leave the workers to the process that started them."""
         self.__init__(self.limit)  # type: ignore[misc]
+
+    def _trim(self) -> None:
+        while self.idle and len(self.idle) + self.busy > self.limit:
+            self.idle.pop().kill()
 
 
 pool = WorkerPool()
@@ -122,11 +168,12 @@ os.register_at_fork(after_in_child=pool.forget)
 
 
 def serve() -> None:
-    """Answer questions from stdin, [name, arguments…] a line, until it ends."""
+    """Answer questions from stdin, [name, arguments…] a line, with [reply, processor seconds so far], until it ends."""
     from r1kit import math_judge
 
+    math_judge.hasten()
     answers: dict[str, Any] = {"judge": math_judge.judge, "explain": math_judge.explain}
-    math_judge.judge("1", "it is $\\frac{1}{2}$", True)  # what is built once is built before a question's time begins
+    math_judge.warm_up()
     gc.collect()
     gc.freeze()  # sympy is a large heap to search again and again
     gc.set_threshold(100_000, 20, 20)
@@ -135,7 +182,7 @@ def serve() -> None:
     replies, sys.stdout = sys.stdout, sys.stderr  # what a library prints is no reply
     reply: object = "ready"
     while True:
-        replies.write(json.dumps(reply) + "\n")
+        replies.write(json.dumps([reply, time.process_time()]) + "\n")
         replies.flush()
         signal.alarm(0)
         line = sys.stdin.readline()

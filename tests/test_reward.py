@@ -1,53 +1,138 @@
-import pytest
+import json
 
-from r1kit.errors import UsageError, UserError
+from conftest import lines, r1kit, write_jsonl
+
+from r1kit.grader import Grader
 from r1kit.jsonl import Record
-from r1kit.reward import RewardSummary, parse_rewards, score_rollout, score_rollouts
+from r1kit.reward import RewardSummary, score_rollouts, score_windows
+from r1kit.reward_spec import parse_rewards
 
 
-def rollout(**fields):
-    return Record({"id": "1", "completion": "<think>a</think><answer>7</answer>", "answer": "7", **fields}, "f:1")
+def rollout(number=1, **fields):
+    good = "<think>a</think><answer>7</answer>"
+    return Record({"id": str(number), "completion": good, "answer": "7", "x": number, **fields}, f"f:{number}")
 
 
-def test_weights_are_parsed():
-    assert parse_rewards("accuracy, format:0.2") == {"accuracy": 1.0, "format": 0.2}
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("acuracy", 'unknown reward "acuracy"; the known ones are accuracy, format'),
-        ("format,format", '"format" stands twice'),
-        ("format:x", '"x" is no weight'),
-        ("format:nan", '"nan" is no weight'),
-        ("", "unknown reward"),
-    ],
-)
-def test_bad_rewards_are_refused(text, message):
-    with pytest.raises(UsageError, match=message):
-        parse_rewards(text)
-
-
-def test_the_reward_is_the_weighted_sum():
-    scored = score_rollout(rollout(), {"accuracy": 1.0, "format": 0.2})
-    assert (scored["rewards"], scored["reward"], scored["extracted"]) == ({"accuracy": 1.0, "format": 1.0}, 1.2, "7")
-
-
-def test_what_cannot_be_graded_is_left_out_of_the_sum():
-    scored = score_rollout(rollout(answer="nobody knows"), {"accuracy": 1.0, "format": 0.2})
-    assert (scored["rewards"]["accuracy"], scored["reward"]) == (None, 0.2)
-    assert score_rollout(rollout(answer=None), {"accuracy": 1.0})["reward"] is None
-
-
-def test_the_summary_counts_nulls_and_means_the_rest():
+def test_a_scored_rollout_keeps_its_fields_and_gains_four():
     summary = RewardSummary()
-    list(score_rollouts([rollout(), rollout(answer=None), rollout(answer="8")], {"accuracy": 1.0}, summary))
-    assert summary.lines() == [
-        "3 rollouts: 1 correct, 1 no gold answer, 1 wrong",
-        "  accuracy: mean 0.500, 1 could not be graded (null)",
+    (scored,) = score_rollouts([rollout()], Grader(parse_rewards("accuracy,format:0.2")), summary)
+    assert list(scored) == ["id", "completion", "answer", "x", "rewards", "reward", "extracted", "verdict"]
+    assert scored.place == "f:1"
+
+
+def test_the_summary_counts_verdicts_and_means_and_says_what_is_null_and_why():
+    summary = RewardSummary()
+    rollouts = [rollout(), rollout(2, answer=None), rollout(3, answer="8"), rollout(4, answer=None)]
+    list(score_rollouts(rollouts, Grader(parse_rewards("accuracy,format")), summary))
+    first, accuracy, null, form, longest = summary.lines()
+    assert first == "4 rollouts: 2 not judged, 1 correct, 1 wrong"
+    assert accuracy.startswith("  accuracy: mean 0.500, ")
+    assert null == "    2 null: no gold answer (first: f:2)"
+    assert form.startswith("  format: mean 1.000, ")
+    assert longest.startswith("  longest: ")
+    assert " of f:" in longest
+
+
+def test_nothing_graded_is_summed_up_too():
+    assert RewardSummary().lines() == ["0 rollouts"]
+
+
+def test_rollouts_made_in_windows_are_scored_the_same():
+    rollouts = [rollout(number, answer=str(number % 9)) for number in range(600)]
+    grader = Grader(parse_rewards("accuracy"))
+    assert list(score_windows(iter(rollouts), grader)) == list(score_rollouts(rollouts, grader, RewardSummary()))
+
+
+def test_the_command_grades_kinds_by_their_own_rewards(tmp_path):
+    program = "```python\ndef f(x):\n    return x + 1\n```"
+    tests = {"fn_name": "f", "inputs": [[1], [2]], "outputs": [2, 9]}
+    rows = [dict(rollout()), {"id": "c", "kind": "code", "tests": tests, "completion": program}]
+    path = write_jsonl(tmp_path / "rollouts.jsonl", rows)
+    run = r1kit("reward", "--reward", "math=accuracy,format:0.2", "code=accuracy:2", path, "--reward-arg",
+                "accuracy.partial=true", "--workers", 1)  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    math, code = lines(run.stdout)
+    assert (math["rewards"], math["reward"]) == ({"accuracy": 1.0, "format": 1.0}, 1.2)
+    assert (code["rewards"], code["reward"], code["passed"]) == ({"accuracy": 0.5}, 1.0, 0.5)
+
+
+def test_any_number_of_workers_gives_the_same_bytes(tmp_path):
+    rows = [dict(rollout(i, completion=f"so it is {i}/2", answer=str(i / 2))) for i in range(40)]
+    path = write_jsonl(tmp_path / "rollouts.jsonl", rows)
+    one, four = r1kit("reward", path, "--workers", 1), r1kit("reward", path, "--workers", 4)
+    assert one.stdout == four.stdout
+    assert [row["verdict"] for row in lines(one.stdout)] == ["correct"] * 40
+
+
+def test_explain_says_what_was_read_and_why_it_differs(tmp_path):
+    rows = [
+        dict(rollout(1, sample=0)),
+        dict(rollout(1, sample=1, completion="<think>b</think>\nIt is $\\frac{1}{2}$.", answer="0.6")),
+        {
+            "id": "c",
+            "kind": "code",
+            "tests": {"asserts": "assert f(1) == 3"},
+            "completion": "```\ndef f(x): return 2\n```",
+        },
     ]
+    path = write_jsonl(tmp_path / "rollouts.jsonl", rows)
+    math = r1kit("reward", "--explain", "1/1", path)
+    assert (math.returncode, math.stdout) == (0, "")
+    assert f"{path}:2: 1, kind math" in math.stderr
+    assert "read from: what follows the last </think>: 'It is $\\\\frac{1}{2}$.'" in math.stderr
+    assert "gold '0.6' parses to: 0.6" in math.stderr
+    assert "answer parses to: 1/2" in math.stderr
+    assert "they differ: gold - answer = 0.1" in math.stderr
+    assert "verdict: wrong" in math.stderr
+    code = r1kit("reward", "--explain", "c", path)
+    assert "why: assert f(1) == 3" in code.stderr
+    assert "verdict: wrong, 0% of the tests" in code.stderr
+    missing = r1kit("reward", "--explain", "d", path)
+    assert (missing.returncode, missing.stderr) == (
+        1,
+        'r1kit reward: error: --explain: no rollout "d"; give its id, or id/sample\n',
+    )
 
 
-def test_a_rollout_without_a_completion_is_named():
-    with pytest.raises(UserError, match='f:1: no "completion"; run r1kit rollout first'):
-        list(score_rollouts([Record({"id": "1"}, "f:1")], {"format": 1.0}, RewardSummary()))
+def test_what_cannot_be_graded_is_null_with_its_reason_on_stderr(tmp_path):
+    rows = [
+        {"id": "1", "completion": "7", "answer": "nobody knows"},
+        {"id": "2", "completion": "```\nx\n```", "tests": {"asserts": "assert ("}},
+        {"id": "3", "completion": "```\nx\n```", "tests": 5},
+        {"id": "4", "completion": "Paris", "answer": "Paris", "kind": "general"},
+    ]
+    run = r1kit("reward", "--reward", "accuracy", write_jsonl(tmp_path / "r.jsonl", rows))
+    assert run.returncode == 0
+    assert [row["reward"] for row in lines(run.stdout)] == [None] * 4
+    for reason in (
+        "the gold answer cannot be read",
+        "tests.asserts is no Python source",
+        "tests is no object",
+        "accuracy is for math and code",
+    ):
+        assert reason in run.stderr
+
+
+def test_bad_flags_are_one_line(tmp_path):
+    path = write_jsonl(tmp_path / "r.jsonl", [dict(rollout())])
+    for flags, message in [
+        (("--reward", "acuracy"), 'unknown reward "acuracy"'),
+        (("--reward-arg", "accuracy.x=1"), 'accuracy has no option "x"; it has partial'),
+        (("--reward", "overlong"), "needs max_tokens"),
+        (("--reward", "model:/nowhere"), "/nowhere"),
+    ]:
+        run = r1kit("reward", path, *flags)
+        assert run.returncode in (1, 2), flags
+        assert run.stdout == ""
+        assert run.stderr.count("\n") == 1
+        assert message in run.stderr
+
+
+def test_a_file_of_your_own_runs_only_where_it_is_named(tmp_path):
+    mine = tmp_path / "mine.py"
+    mine.write_text("print('loaded')\ndef short(completion):\n    return float(len(completion) < 99)\n")
+    path = write_jsonl(tmp_path / "r.jsonl", [dict(rollout())])
+    assert json.loads(r1kit("reward", path).stdout)["reward"] == 1.2
+    run = r1kit("reward", path, "--reward", f"{mine}:short:3")
+    assert run.stderr.count("loaded") + run.stdout.count("loaded") == 1
+    assert '"reward": 3.0' in run.stdout

@@ -94,7 +94,7 @@ def language_reward(completion: str, language: str | None) -> float | None:
         return None
     target = re.split("[-_]", language.lower())[0]
     if target not in SCRIPT_OF:
-        raise ValueError(f'"{language}" is no language that is told apart; known are {", ".join(SCRIPT_OF)}')
+        raise ValueError(f'unknown language "{language}"; known are {", ".join(SCRIPT_OF)}')
     sentences = _sentences(chain_of_thought(completion))
     words = sum(size for sentence in sentences for _, size in sentence.values())
     if not words:
