@@ -19,6 +19,7 @@ from r1kit.rewards import COUNTED, JUDGED, REWARDS
 from r1kit.rewards.process import ProcessRewardModel, aggregate
 from r1kit.sandbox import Sandbox
 from r1kit.verdict import Outcome, judge_rollout, kind_of
+from r1kit.workers import pool
 
 JUDGE_THREADS = 16  # requests to a judge at a time
 BATCH = 64  # rollouts that a reward model is given at a time, at most
@@ -57,6 +58,7 @@ class Grader:
         self.parts, self.options, self.mode = parts, options or {}, sandbox
         check_options(parts, self.options)
         self.workers = workers or os.cpu_count() or 1
+        pool.resize(self.workers)
         self.functions = {part: self._function(part) for part in parts if part.reward not in ("model", "process")}
         self.models = {part: self._model(part) for part in parts if part.reward in ("model", "process")}
         self.lock = threading.Lock()

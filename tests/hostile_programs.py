@@ -422,7 +422,7 @@ def steps(n):
 class Evil(BaseException):
     def __str__(self):
         for frame in frames():
-            for value in frame.f_locals.values():
+            for value in list(frame.f_locals.values()):
                 if "append" in dir(value) and not len(value):
                     value.append("passed")
         os._exit(0)
@@ -444,12 +444,16 @@ def steps(n):
 """, "def check(candidate):\n    assert all(map(lambda n: candidate(2**n) == n, range(20)))\ncheck(steps)\n"),
     Hostile("patched-builtins", "asserts", "replaces what the tests call", """
 import builtins
-builtins.isinstance = builtins.all = builtins.any = lambda *_: True
+builtins.all = lambda *_: True
 builtins.abs = lambda x: 0
-builtins.len = lambda x: 3
 builtins.sorted = lambda *_, **__: [2, 5]
 def steps(n):
-    return {27: 111, 97: 118, 1: 0, 3: 7, 7: 16}.get(n)
+    return 0
+""", """def check(candidate):
+    assert abs(candidate(27) - 111) < 1
+    assert all(candidate(2**n) == n for n in range(20))
+    assert sorted([candidate(5), candidate(4)]) == [2, 5]
+check(steps)
 """),
     Hostile("patched-modules", "asserts", "replaces what the tests import", """
 import copy, json, math, random
@@ -539,7 +543,7 @@ for text in texts:
     Hostile("forge-in-frames", "asserts", "enters itself as passed into the harness's own list", """
 frame = sys._getframe()
 while frame:
-    for name, value in frame.f_locals.items():
+    for name, value in list(frame.f_locals.items()):
         if name in ("result", "results", "held", "passed", "verdict") and hasattr(value, "append"):
             value.append("passed")
             os._exit(0)
@@ -696,8 +700,7 @@ class Canaries:
         return [f"{pid} {_name(pid)}" for pid in now - self.running]
 
     def __exit__(self, *_: object) -> None:
-        for path in self._left():
-            shutil.rmtree(path, ignore_errors=True) if os.path.isdir(path) else os.unlink(path)
+        subprocess.run(["rm", "-rf", *self._left()], check=False)  # shutil.rmtree ends at 1000 folders in folders
         if self._outliving():
             for pid in descendants(os.getpid()) - self.running:
                 with suppress(OSError):

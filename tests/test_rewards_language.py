@@ -128,7 +128,7 @@ def test_a_region_does_not_matter():
 
 
 def test_an_unknown_language_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match='unknown language "xx"; known are en, fr, .*zh, ja'):
+    with pytest.raises(ValueError, match=r'unknown language "xx"; known are en, fr, .*zh, ja'):
         language_reward("<think>we add</think>", "xx")
 
 

@@ -4,7 +4,7 @@
 
 On the 4,457 published model outputs of ../shared/grading, each run in a process of its own; and on batches as GRPO has
 them: 64 problems x 16 completions of 500 to 3,000 tokens, in a process that has judged all answers of MATH-500 before,
-as a trainer has after some steps. Imports and the start of workers are not timed, nothing is remembered. The peers are
+as a trainer has after some steps; once with the golds of several sets, once with those of MATH-500 alone. Imports and the start of workers are not timed, nothing is remembered. The peers are
 verify(parse(gold), parse(text)) over the full text, and over the part that states the answer.
 """
 
@@ -32,6 +32,7 @@ ROUNDS = 5
 Case = tuple[str, str]  # gold answer, completion
 
 WRITINGS = ("\\boxed{%s}", "The answer is $\\boxed{%s}$.", "$%s$", "So we get \\boxed{%s} in the end.")
+SETS = (("gsm8k_test", "math500", "aime24", "amc23"), ("math500",))  # of the first, as much of each; most are integers
 TOKEN = 4  # characters of one, about
 
 
@@ -41,20 +42,29 @@ def outputs() -> list[dict]:
         return [json.loads(line) for line in file]
 
 
-def batch(seed: int) -> list[Case]:
-    """Return 64 problems x 16 completions in R1's form: golds of MATH-500, right answers and a few wrong ones each.
+def golds(*names: str) -> list[str]:
+    """Return the gold answers of published problem sets."""
+    found = []
+    for name in names:
+        lines = (SHARED / "data" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        found.append([str(json.loads(line)["answer"]).rpartition("#### ")[2] for line in lines])
+    least = min(map(len, found))
+    return [gold for column in found for gold in column[:least] if parse(gold)]
+
+
+def batch(seed: int, names: tuple[str, ...]) -> list[Case]:
+    """Return 64 problems x 16 completions in R1's form: right answers, and a few wrong ones of each problem.
 
     The chains of thought are made of MATH-500's own solutions, without their boxes; most answers of a model are written
     in one way.
     """
     draw = random.Random(seed)
     lines = (SHARED / "data" / "math500.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
-    solutions = [row["solution"].replace("\\boxed", "") for row in rows]
-    golds = [row["answer"] for row in rows if parse(row["answer"])]
+    solutions = [json.loads(line)["solution"].replace("\\boxed", "") for line in lines]
+    known = golds(*names)
     cases = []
-    for gold in draw.sample(golds, 64):
-        wrong = [with_another_digit(gold, draw) or draw.choice(golds) for _ in range(3)]
+    for gold in draw.sample(known, 64):
+        wrong = [with_another_digit(gold, draw) or draw.choice(known) for _ in range(3)]
         for _ in range(16):
             thought, length = "", draw.randint(500, 3000) * TOKEN
             while len(thought) < length:
@@ -90,12 +100,6 @@ def full_text(cases: list[Case]) -> list[bool]:
 def same_text(cases: list[Case]) -> list[bool]:
     """Judge by the plain loop over what states the answer."""
     return [verify(parse(gold), parse(answer_part(text))) for gold, text in cases]
-
-
-def golds() -> list[str]:
-    """Return the gold answers of MATH-500."""
-    lines = (SHARED / "data" / "math500.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line)["answer"] for line in lines]
 
 
 def compare(name: str, rounds: list[dict[str, tuple[float, list[bool]]]]) -> None:
@@ -156,10 +160,12 @@ def main() -> None:
         parse("$1$"), json.dump(timed(judge_all, cases), sys.stdout)
         return
     compare("file", [{name: in_a_process(name) for name in ("ours", "full_text")} for _ in range(ROUNDS)])
-    boxed = [(gold, f"\\boxed{{{gold}}}") for gold in golds()]
+    boxed = [(gold, f"\\boxed{{{gold}}}") for gold in golds("math500")]
     ours(boxed * WORKERS), same_text(boxed)
-    batches = [batch(seed) for seed in range(ROUNDS)]
-    compare("batch", [{j.__name__: timed(j, b) for j in (ours, full_text, same_text)} for b in batches])
+    for names in SETS:
+        batches = [batch(seed, names) for seed in range(ROUNDS)]
+        rounds = [{j.__name__: timed(j, b) for j in (ours, full_text, same_text)} for b in batches]
+        compare(f"batch of {', '.join(names)}", rounds)
     agreement(rows)
 
 

