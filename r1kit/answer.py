@@ -1,23 +1,44 @@
 r"""The final answer: extract it from a completion, and compare two of them by mathematical equality.
 
 What is equal is math-verify's decision alone. Around it: a text is cut to its last \boxed{…} where that cannot change
-what math-verify reads, equal plain integers are decided without it, each pair of gold answer and box is decided once,
+what math-verify reads, plain numbers are decided without it, each pair of gold answer and box is decided once,
 and it runs in worker processes: what it cannot decide within their limits has the verdict "timeout".
 """
 
+import os
 import re
+import threading
+from decimal import Decimal
 from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from r1kit.workers import NoReplyError, pool
 
 Verdict = Literal["correct", "wrong", "no_answer", "gold_unparseable", "timeout"]
-PLAIN_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,8}")  # what may be compared as it stands: no "-0", no other digits
-PLAIN_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,8})\.[0-9]{1,9}|-?\\frac\{[1-9][0-9]{0,3}\}\{[1-9][0-9]{0,3}\}")
+_NUMBER = r"(0|-?[1-9][0-9]{0,8}|-?(?:0|[1-9][0-9]{0,8})\.[0-9]{1,6})"  # no "-0", no other digits
+PLAIN_NUMBER = re.compile(_NUMBER)  # what may be compared by value
+PLAIN_TEXT = re.compile(  # words that end in such a number, or a formula or box that is one
+    rf"(?:[A-Za-z',:;]++\s++)*+{_NUMBER}\.?|\${_NUMBER}\$|\\boxed\{{{_NUMBER}\}}"
+)
+LATEX = re.compile(r"\\|\s\[|\$[^\n]*\$")  # without any of these no pattern for LaTeX can match
+ANSWER = re.compile("answer", re.IGNORECASE)
+NUMBER_LAST = re.compile(rf"[A-Za-z:]\s+{_NUMBER}\.?\Z")
+ANSWER_LAST = re.compile(rf"answer(?: is)?:?\s+{_NUMBER}\.?\Z", re.IGNORECASE)
+PLAIN_FRACTION = re.compile(r"-?\\frac\{[1-9][0-9]{0,3}\}\{[1-9][0-9]{0,3}\}")  # equal where the same
 BOX = "\\boxed{"
 FINAL_ANSWER = re.compile("[Ff].[Nn][Aa][Ll] [Aa][Nn]")  # read before a box; the dot: in some scripts i has no dot
 PERCENT = re.compile(r"%|[Pp]ercent|[Pp]ct")
 JOINED = re.compile(r"[$\])]\s*+(?:\\?%|[Pp]ercent(?:age)?|[Pp]ct)?\s*+(?:,?and|,?or|,)\s*+(?:\$|\\?\[|\\\()")
+
+_asking: list[threading.Lock] = []
+
+
+def _forget_asking() -> None:
+    _asking[:] = [threading.Lock() for _ in range(256)]
+
+
+_forget_asking()
+os.register_at_fork(after_in_child=_forget_asking)  # a lock that another thread held stays locked in the child
 
 
 class Judgement(NamedTuple):
@@ -43,8 +64,9 @@ def judge(gold: str | None, part: str) -> Judgement:
     """Judge the part of a completion that states the answer against the gold answer (None: only read it)."""
     box = last_box(part)
     try:
-        judgement = None if box is None else _judge_text(gold, box, True)
-        return judgement or _judge_text(gold, part, False)  # type: ignore[return-value]
+        with _asking[hash((gold, box or part)) % len(_asking)]:  # the second to ask finds the reply to the first
+            judgement = None if box is None else _judge_text(gold, box, True)
+            return judgement or _judge_text(gold, part, False)  # type: ignore[return-value]
     except NoReplyError:
         return Judgement("timeout", None)
 
@@ -56,11 +78,11 @@ def _judge_text(gold: str | None, text: str, boxed: bool) -> Judgement | None:
     A timeout is remembered, since the same pair would use up its time again, within a group many times; but not where
     the worker got too little processor time to say so.
     """
-    plain = text[len(BOX) : -1] if boxed else text
-    if PLAIN_INTEGER.fullmatch(plain) and (gold is None or PLAIN_INTEGER.fullmatch(gold)):
-        return Judgement(None if gold is None else "correct" if gold == plain else "wrong", plain)
-    if gold == plain and PLAIN_NUMBER.fullmatch(plain):
-        return Judgement("correct", plain)
+    number = plain_number(text) if gold is None or PLAIN_NUMBER.fullmatch(gold) else None
+    if number is not None:
+        return Judgement(None if gold is None else _same_value(gold, number), number)
+    if boxed and gold == text[len(BOX) : -1] and PLAIN_FRACTION.fullmatch(gold):
+        return Judgement("correct", gold)
     try:
         reply = pool.ask("judge", gold, text, boxed)
     except NoReplyError as error:
@@ -68,6 +90,24 @@ def _judge_text(gold: str | None, text: str, boxed: bool) -> Judgement | None:
             return Judgement("timeout", None)
         raise
     return None if reply is None else Judgement(*reply)
+
+
+def plain_number(text: str) -> str | None:
+    """Return the number that math-verify reads in a text where that needs no search, else None.
+
+    The number is the formula or box that the text is, or it ends the text: without LaTeX nothing ends later, and the
+    word "answer", behind which math-verify looks first, stands right before it or nowhere.
+    """
+    match = PLAIN_TEXT.fullmatch(text)
+    if match is None and not LATEX.search(text):
+        answers = len(ANSWER.findall(text))
+        pattern = (NUMBER_LAST, ANSWER_LAST)[answers] if answers < 2 else None
+        match = pattern.search(text[-40:]) if pattern else None
+    return next(filter(None, match.groups())) if match else None
+
+
+def _same_value(gold: str, number: str) -> Verdict:
+    return "correct" if gold == number or Decimal(gold) == Decimal(number) else "wrong"
 
 
 def last_box(part: str) -> str | None:

@@ -13,12 +13,13 @@ from math_verify import ExprExtractionConfig, LatexExtractionConfig, parse, veri
 from math_verify.parser import extract_target_from_pred
 from sympy.parsing.sympy_parser import parse_expr
 
+from r1kit.answer import LATEX
+
 logging.getLogger("math_verify").setLevel(logging.CRITICAL)
 INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 DECIMAL = re.compile(r"-?[0-9]{1,15}\.[0-9]{1,15}")
 EVERYTHING = (LatexExtractionConfig(), ExprExtractionConfig())  # math-verify's default
 NUMBERS = (ExprExtractionConfig(),)
-LATEX = re.compile(r"\\|\s\[|\$[^\n]*\$")  # without any of these no pattern for LaTeX can match
 BOX = re.compile(r"(?P<first_latexBoxed>\\boxed{.+})", re.DOTALL)  # math-verify's own pattern for a box
 BOX_ALONE = [([(BOX, 50)], LatexExtractionConfig())]
 NAMES = {name: getattr(sympy, name) for name in ("Add", "Float", "Integer", "Mul", "Pow")} | {"__builtins__": {}}

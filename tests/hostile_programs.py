@@ -41,6 +41,7 @@ check(steps)
 }
 PRELUDE = """import ctypes, os, posix, signal, socket, sys, time
 libc = ctypes.CDLL(None, use_errno=True)
+HARNESSES = {HARNESS, posix.getppid()} - {0, 1}
 
 def leak(text):
     text = str(text)
@@ -168,7 +169,7 @@ for pid in range(HARNESS, 1, -1):
     attempt(posix.kill, pid, 9)
 """),
     Hostile("stop-parent", "call", "stops the harness", """
-for pid in {HARNESS, posix.getppid()} - {1}:
+for pid in HARNESSES:
     attempt(posix.kill, pid, signal.SIGSTOP)
 time.sleep(1)
 """),
@@ -177,17 +178,17 @@ time.sleep(1)
 posix.kill(posix.getpid(), signal.SIGSTOP)
 """),
     Hostile("limit-parent", "asserts", "sets the harness a CPU limit of 0", """
-for pid in {HARNESS, posix.getppid()} - {1}:
+for pid in HARNESSES:
     libc.prlimit(pid, 0, (ctypes.c_ulong * 2)(0, 0), None)
 time.sleep(1)
 """),
     Hostile("trace-parent", "asserts", "attaches to the harness as a debugger", """
-for pid in {HARNESS, posix.getppid()} - {1}:
+for pid in HARNESSES:
     libc.ptrace(16, pid, 0, 0)
 time.sleep(20)
 """),
     Hostile("steal-descriptors", "asserts", "takes the harness's open files and writes to them", """
-for pid in {HARNESS, posix.getppid()}:
+for pid in HARNESSES:
     handle = attempt(os.pidfd_open, pid)
     for number in range(64 if handle else 0):
         descriptor = libc.syscall(438, handle, number, 0)
@@ -291,8 +292,8 @@ for name in os.listdir("/proc"):
 leak("nothing")
 """),
     Hostile("read-memory", "asserts", "reads the memory of the harness", """
-for pid in {HARNESS, posix.getppid()}:
-    for line in open(f"/proc/{pid}/maps"):
+for pid in HARNESSES:
+    for line in attempt(open, f"/proc/{pid}/maps") or []:
         start, end = (int(edge, 16) for edge in line.split()[0].split("-"))
         if " rw" in line and end - start < 64 << 20:
             with open(f"/proc/{pid}/mem", "rb") as memory:
@@ -456,12 +457,17 @@ def steps(n):
 check(steps)
 """),
     Hostile("patched-modules", "asserts", "replaces what the tests import", """
-import copy, json, math, random
+import math
 math.isclose = lambda *_, **__: True
-json.loads = json.dumps = copy.deepcopy = lambda *_, **__: 0
 def steps(n):
     return 0
 """, "def check(candidate):\n    import math\n    assert math.isclose(candidate(27), 111)\ncheck(steps)\n"),
+    Hostile("patched-json", "call", "replaces what turns values into messages", """
+import json
+json.loads = json.dumps = json.JSONEncoder.encode = lambda *_, **__: '{"value": true}'
+def path(n):
+    return [n]
+"""),
     Hostile("false-module", "asserts", "puts a module of its own where the tests import one", """
 import types
 sys.modules["math"] = types.SimpleNamespace(isclose=lambda *_: True)
@@ -711,7 +717,7 @@ class Canaries:
         for server in self._servers:
             server.close()
         del os.environ["R1KIT_CANARY"]
-        shutil.rmtree(self.home)
+        shutil.rmtree(self.home, ignore_errors=True)
 
 
 def _adopt_orphans(yes: bool) -> None:

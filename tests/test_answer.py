@@ -11,7 +11,7 @@ import pytest
 from conftest import SHARED, needs_shared
 
 from r1kit import answer
-from r1kit.answer import answer_part, equal_answers, explain_math, extract_answer, judge, last_box
+from r1kit.answer import answer_part, equal_answers, explain_math, extract_answer, judge, last_box, plain_number
 
 LIMIT = 5.0  # seconds, math-verify's own for a parse or a comparison
 
@@ -261,3 +261,60 @@ def test_every_gsm8k_gold_equals_itself():
     rows = [json.loads(line) for line in (SHARED / "data" / "gsm8k_test.jsonl").open(encoding="utf-8")]
     golds = [row["answer"].rpartition("####")[2].strip() for row in rows]
     assert [gold for gold in golds if not equal_answers(gold, gold)] == []
+
+
+def plain_cases(count: int) -> list[tuple[str, str]]:
+    """Return pairs of a gold number and a text that states one, many of them equal."""
+    draw = random.Random(1)
+
+    def number() -> str:
+        if draw.random() < 0.4:
+            return str(draw.choice([0, 1, -1, 7, 10, 100, 999999999, -999999999, draw.randint(-(10**6), 10**6)]))
+        whole = draw.choice(["0", "1", "-1", "-0", "12", "999999999", str(draw.randint(0, 9999))])
+        return f"{whole}.{draw.choice(['0', '5', '50', '000001', '999999', '100000', str(draw.randint(0, 999999))])}"
+
+    forms = ("%s", "%s.", "The answer is %s.", "so it's: %s", "final answer is: %s", "$%s$", "\\boxed{%s}", "about\n%s")
+    cases = []
+    for _ in range(count):
+        gold = number()
+        same = (
+            gold if draw.random() < 0.5 or len(gold.partition(".")[2]) == 6 else gold + ("0" if "." in gold else ".0")
+        )
+        cases.append((gold, draw.choice(forms).replace("%s", same if draw.random() < 0.5 else number())))
+    return cases
+
+
+def test_plain_numbers_are_decided_at_once_and_as_math_verify_does(monkeypatch):
+    from math_verify import parse, verify
+
+    monkeypatch.setattr("r1kit.answer.pool", None)  # nothing is asked
+    cases = plain_cases(1500)
+    ours = [judge(gold, text).verdict for gold, text in cases]
+    theirs = ["correct" if verify(parse(gold), parse(text)) else "wrong" for gold, text in cases]
+    assert [(case, a) for case, a, b in zip(cases, ours, theirs, strict=True) if a != b] == []
+    assert 0.3 < ours.count("correct") / len(ours) < 0.7
+
+
+@needs_shared
+def test_a_number_that_ends_a_text_is_what_math_verify_reads_there():
+    """Pieces of published solutions, with what might be read as another answer strewn in."""
+    from math_verify import parse, verify
+
+    draw = random.Random(2)
+    with gzip.open(SHARED / "grading" / "model_outputs.jsonl.gz", "rt", encoding="utf-8") as file:
+        solutions = [answer_part(json.loads(line)["completion"]) for line in file]
+    strewn = [" + ", " - ", " = ", ",", "\n", ": ", "*", "%", " percent", " 3", " -2", " 1,000", "(", "$", " answer "]
+    strewn += [" Answer: ", " is ", " x ", "**", "e5", "/", "^2", " 12 345", " final answer is ", " and "]
+    ends = ["", " 5", " is 7.", " answer is 9", " answer: 3.5", " = 4", " -6", " so 12.", "\n8"]
+    read = 0
+    for _ in range(4000):
+        text = draw.choice(solutions)[-draw.randint(5, 200) :]
+        for _ in range(draw.randint(0, 3)):
+            place = draw.randint(0, len(text))
+            text = text[:place] + draw.choice(strewn) + text[place:]
+        text = (text + draw.choice(ends)).strip()
+        number = plain_number(text)
+        if number is not None:
+            read += 1
+            assert verify(parse(number), parse(text)), (text, number)
+    assert read > 1000

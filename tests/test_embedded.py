@@ -5,13 +5,13 @@ from random import Random
 
 import pytest
 
+from r1kit.answer import answer_part, equal_answers
 from r1kit.data import EMBEDDED, read_problems
 from r1kit.embedded.arith import make_problem
 from r1kit.embedded.corpus import answer_arith, documents
 from r1kit.embedded.problems import FOLDER, held_out_prompts, make_files
 from r1kit.model import BASE_FOLDER, load_model
 from r1kit.prompts import STEP_BY_STEP
-from r1kit.rewards.accuracy import accuracy_reward
 
 
 def test_the_program_makes_the_shipped_problems(tmp_path):
@@ -41,12 +41,12 @@ def test_an_answer_that_is_worked_out_is_right():
     random = Random(1)
     for _ in range(500):
         problem = make_problem(random)
-        assert accuracy_reward(answer_arith(random, problem, works=True), str(problem.answer)) == 1.0
+        assert equal_answers(str(problem.answer), answer_part(answer_arith(random, problem, works=True)))
 
 
 def test_every_problem_answers_itself():
     for problem in read_problems("arith", "test"):
-        assert accuracy_reward(problem["answer"], problem["answer"]) == 1.0
+        assert equal_answers(problem["answer"], problem["answer"])
 
 
 def test_every_function_problem_has_tests_that_its_solution_passes():

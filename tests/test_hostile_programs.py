@@ -1,21 +1,40 @@
 import os
 import socket
 import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hostile_programs import HONEST, HOSTILE, TESTS, Canaries
+from hostile_programs import HONEST, HOSTILE, TESTS, Canaries, descendants
 
 from r1kit.code import run_tests
 from r1kit.sandbox import Limits
 
 LIMITS = Limits(seconds=2.0)
+THREADS = """from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(8) as threads:
+    print(sum(threads.map(lambda n: n, range(8))))
+"""
+STUBBORN = """
+libc.prctl(1, 0, 0, 0, 0)  # not to end with its parent
+if posix.fork() == 0:
+    os.setsid()
+for number in range(1, 65):
+    attempt(signal.signal, number, signal.SIG_IGN)
+while True:
+    time.sleep(1)
+"""
+
+
+def honest_verdicts():
+    return {form: run_tests(program, TESTS[form], limits=LIMITS).verdict for form, program in HONEST.items()}
 
 
 @pytest.fixture
 def canaries():
-    for form in ("call", "asserts"):  # its jail, and what runs tests in it, count as here before
-        assert run_tests(HONEST[form], TESTS[form]).verdict == "correct"
+    assert honest_verdicts() == dict.fromkeys(HONEST, "correct")  # the sandbox's own processes count as here before
     with Canaries() as canaries:
         yield canaries
 
@@ -27,11 +46,41 @@ def test_a_hostile_program_passes_nothing_reaches_nothing_and_leaves_nothing(hos
     assert result.passed < result.total
     assert result.reason
     assert len(result.reason.encode()) < 5000
-    for form, program in HONEST.items():
-        assert run_tests(program, TESTS[form], limits=LIMITS).verdict == "correct"
+    assert honest_verdicts() == dict.fromkeys(HONEST, "correct")
     harm = canaries.harm(str(result))
     assert harm.outside == []
     assert harm.processes == []
+
+
+def test_a_hostile_program_does_no_harm_to_those_beside_it(canaries):
+    names = ("fork-bomb", "memory-of-many", "full-disk", "descriptors", "endless-loop")
+    chosen = [hostile for hostile in HOSTILE if hostile.name in names]
+    with ThreadPoolExecutor(1) as beside:
+        programs = [(canaries.program(hostile.source), hostile.tests) for hostile in chosen]
+        hostile = [beside.submit(run_tests, *program, limits=LIMITS) for program in programs]
+        rounds = 0
+        while not all(future.done() for future in hostile):
+            assert honest_verdicts() == dict.fromkeys(HONEST, "correct")
+            assert run_tests(THREADS, {"inputs": [""], "outputs": ["28"]}, limits=LIMITS).verdict == "correct"
+            rounds += 1
+    assert "correct" not in [future.result().verdict for future in hostile]
+    assert rounds > 10
+
+
+def test_nothing_outlives_a_harness_that_is_killed(canaries):
+    program = canaries.program(STUBBORN)
+    script = f"from r1kit.code import run_tests\nrun_tests({program!r}, {TESTS['stdin']!r})"
+    harness = subprocess.Popen([sys.executable, "-c", script])
+    time.sleep(2)
+    assert len(descendants(harness.pid)) > 3  # the sandbox's, the program, its child
+    harness.kill()
+    harness.wait()
+    assert canaries.harm("").processes == []
+
+
+def test_no_socket_opens_that_reaches_beyond_a_network_namespace(canaries):
+    opens = "import socket\ntry:\n    print(socket.socket(socket.AF_VSOCK))\nexcept OSError:\n    print('shut')\n"
+    assert run_tests(opens, {"inputs": [""], "outputs": ["shut"]}).verdict == "correct"
 
 
 @pytest.mark.parametrize("form", HONEST)

@@ -4,8 +4,9 @@
 
 On the 4,457 published model outputs of ../shared/grading, each run in a process of its own; and on batches as GRPO has
 them: 64 problems x 16 completions of 500 to 3,000 tokens, in a process that has judged all answers of MATH-500 before,
-as a trainer has after some steps; once with the golds of several sets, once with those of MATH-500 alone. Imports and the start of workers are not timed, nothing is remembered. The peers are
-verify(parse(gold), parse(text)) over the full text, and over the part that states the answer.
+as a trainer has after some steps; once with the golds of several sets, most of them numbers, once with MATH-500's
+alone. Imports and the start of workers are not timed, nothing is remembered. The peers are verify(parse(gold),
+parse(text)) over the full text, and over the part that states the answer.
 """
 
 import gzip

@@ -91,17 +91,22 @@ JUDGES: dict[str, Callable[[str, dict[str, Any]], tuple[bool, str]]] = {
 def report(judge: str, name: str, folder: str) -> None:
     """Judge one program amid canaries; write what happened to a file. Runs in a process of its own."""
     [hostile] = [hostile for hostile in HOSTILE if hostile.name == name]
-    JUDGES[judge](HONEST["call"], TESTS["call"])  # what it keeps running counts as here before
+    passes_honest_programs(judge)  # what it keeps running counts as here before
     over, full = threading.Event(), threading.Event()
     threading.Thread(target=watch_disk, args=(over, full), daemon=True).start()
     with Canaries() as canaries:
         passed, said = JUDGES[judge](canaries.program(hostile.source), hostile.tests)
-        well = all(JUDGES[judge](program, TESTS[form])[0] for form, program in HONEST.items())
+        well = passes_honest_programs(judge)
         harm = canaries.harm(said)
         over.set()
         down = "its disk is full" if full.is_set() else "" if well else "no honest program passes any more"
         outcome = Outcome(passed, tuple(harm.outside), tuple(harm.processes), down)
         Path(folder, "outcome").write_text(json.dumps(outcome))
+
+
+def passes_honest_programs(judge: str) -> bool:
+    """Tell whether programs that solve their tests pass, one of each form."""
+    return all(JUDGES[judge](program, TESTS[form])[0] for form, program in HONEST.items())
 
 
 def watch_disk(over: threading.Event, full: threading.Event) -> None:
