@@ -89,7 +89,9 @@ def zero_signal_share(rollouts: list[Record]) -> float:
 def log_line(step: int, logs: dict[str, Any], rollouts: list[Record]) -> dict[str, Any]:
     """Return a step's line of log.jsonl from TRL's log; lengths in tokens, entropy in nats, shares from 0 to 1."""
     parts = {
-        key.split("/")[1]: value for key, value in logs.items() if key.startswith("rewards/") and key.endswith("/mean")
+        key.removeprefix("rewards/").removesuffix("/mean"): value
+        for key, value in logs.items()
+        if key.startswith("rewards/") and key.endswith("/mean")
     }
     phases = ("generate", "train")
     return {

@@ -8,20 +8,19 @@ program by messages only.
 import ast
 import base64
 import json
-import math
 import os
 import re
 import socket
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any, NamedTuple
 
 from r1kit.errors import Ungradable
 from r1kit.jail.roles import ask, count_tests, value_of
 from r1kit.jail.wire import Gone, Late, receive
+from r1kit.outputs import equal_outputs, equal_values, shown
 from r1kit.sandbox import Jail, Limits, Sandbox
 
 
@@ -202,32 +201,6 @@ def _ending(cause: str, limits: Limits) -> _Failure | None:
     return None
 
 
-def equal_outputs(printed: str, wanted: str) -> bool:
-    """Tell whether two texts are the same output: blanks at ends of lines and empty last lines aside, numbers by value.
-
-    Source: the comparison of LiveCodeBench (arXiv 2403.07974).
-    """
-    ours, theirs = (text.rstrip().split("\n") for text in (printed, wanted))
-    return len(ours) == len(theirs) and all(_equal_lines(*lines) for lines in zip(ours, theirs, strict=True))
-
-
-def _equal_lines(ours: str, theirs: str) -> bool:
-    if ours.strip() == theirs.strip():
-        return True
-    words = ours.split(), theirs.split()
-    return len(words[0]) == len(words[1]) and all(
-        a == b or _number(a) == _number(b) is not None for a, b in zip(*words, strict=True)
-    )
-
-
-def _number(word: str) -> Decimal | None:
-    try:
-        number = Decimal(word)
-    except InvalidOperation:
-        return None
-    return number if number.is_finite() else None
-
-
 def read_call(given: Any, wanted: Any) -> tuple[list[Any], Any]:
     """Return the arguments and the value of a test of a function: lists and values, or JSON text, an argument a line.
 
@@ -237,9 +210,8 @@ def read_call(given: Any, wanted: Any) -> tuple[list[Any], Any]:
     if isinstance(given, list):
         return given, wanted
     try:
-        return [json.loads(line) for line in given.split("\n")], json.loads(wanted) if isinstance(
-            wanted, str
-        ) else wanted
+        value = json.loads(wanted) if isinstance(wanted, str) else wanted
+        return [json.loads(line) for line in given.split("\n")], value
     except (AttributeError, ValueError):
         raise Ungradable(f"the input {str(given)[:60]!r} is neither a list of arguments nor lines of JSON") from None
 
@@ -284,8 +256,8 @@ class _Service:
             return _Failure(f"{name} raised {type(error).__name__}: {str(error)[:300]}")
         if equal_values(value, wanted):
             return None
-        call = f"{name}({', '.join(map(_shown, arguments))})"
-        return _Failure(f"{call} gives {_shown(value)}, not {_shown(wanted)}")
+        call = f"{name}({', '.join(map(shown, arguments))})"
+        return _Failure(f"{call} gives {shown(value)}, not {shown(wanted)}")
 
     def _ended(self, end: Gone) -> _Failure:
         self.over = True
@@ -301,27 +273,6 @@ class _Service:
         if not self.over:
             self.jail.kill(self.job)
             self.jail.wait(self.job, self.limits)
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # an integer of thousands of digits
-        text = f"a value of type {type(value).__name__}"
-    return text if len(text) <= 200 else f"{text[:150]} … ({len(text)} characters)"
-
-
-def equal_values(value: Any, wanted: Any) -> bool:
-    """Tell whether a program's value is the wanted one: tuples count as lists, floats within a relative 1e-9."""
-    if isinstance(value, list | tuple):
-        return isinstance(wanted, list) and len(value) == len(wanted) and all(map(equal_values, value, wanted))
-    if isinstance(value, dict):
-        texts = {str(key): item for key, item in value.items()}  # JSON has no other keys
-        same = isinstance(wanted, dict) and texts.keys() == wanted.keys()
-        return same and all(equal_values(item, wanted[key]) for key, item in texts.items())
-    if isinstance(value, float) and isinstance(wanted, int | float):
-        return math.isclose(value, wanted, rel_tol=1e-9)
-    return value == wanted
 
 
 def _judge_asserts(jail: Jail, program: str, asserts: str, total: int, limits: Limits) -> TestsResult:

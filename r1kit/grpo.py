@@ -200,6 +200,7 @@ def train_grpo(
         say(f"stopped after step {trainer.state.global_step}; go on with --resume")
         raise KeyboardInterrupt
 
+    say(*rewards.warnings())
     model.eval()
     after = evaluate("eval-after.jsonl")
     metrics = {"before": measure(before), "after": measure(after)} if held_out else {}

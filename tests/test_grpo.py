@@ -65,6 +65,30 @@ def test_a_run_leaves_a_model_its_logs_and_a_table(whole_run):
     assert card["metrics"]["before"]["problems"] == 4
 
 
+def test_the_verdicts_of_a_run_are_those_of_the_reward_command(whole_run):
+    samples = lines((whole_run[0] / "samples.jsonl").read_text())
+    graded = lines(r1kit("reward", whole_run[0] / "samples.jsonl").stdout)
+    fields = ("verdict", "extracted", "rewards", "reward")
+    assert [{f: row[f] for f in fields} for row in graded] == [{f: row[f] for f in fields} for row in samples]
+    assert {row["verdict"] for row in samples} >= {"correct", "wrong"}
+
+
+def test_kinds_are_trained_by_their_own_rewards(tmp_path):
+    math = [{"id": f"m{i}", "prompt": f"What is {i} + 3?", "answer": str(i + 3), "language": "en"} for i in range(4)]
+    tests = {"fn_name": "add_2", "inputs": [[1]], "outputs": [3]}
+    prompt = "Write a Python function add_2(x) that returns x plus 2."
+    code = [{"id": f"c{i}", "prompt": prompt, "kind": "code", "tests": tests} for i in range(4)]
+    problems = write_jsonl(tmp_path / "problems.jsonl", [row for pair in zip(math, code, strict=True) for row in pair])
+    rewards = ("--reward", "math=accuracy,language:0.1", "code=accuracy:2,overlong:0.1")
+    run = r1kit("grpo", *SMALL, problems, *rewards, "-o", tmp_path / "run", "--steps", 2, "--samples-every", 1)
+    assert run.returncode == 0, run.stderr
+    samples = lines((tmp_path / "run" / "samples.jsonl").read_text())
+    names = {row["id"][0]: set(row["rewards"]) for row in samples}
+    assert names == {"m": {"accuracy", "language"}, "c": {"accuracy", "overlong"}}
+    log = lines((tmp_path / "run" / "log.jsonl").read_text())
+    assert log[0]["rewards"].keys() == {"math=accuracy", "math=language", "code=accuracy", "code=overlong"}
+
+
 def test_the_same_seed_gives_the_same_run(whole_run, tmp_path, held_out):
     again = tmp_path / "again"
     assert run_grpo(again, "--save-every", 2, "--samples-every", 2, eval_file=held_out).returncode == 0

