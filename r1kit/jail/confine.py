@@ -129,20 +129,19 @@ def call_filter() -> tuple[ctypes.Array[ctypes.c_char], int]:
     return ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in program)), len(program)
 
 
-def limit_resources(seconds: float, memory: int, processes: int, output: int, stack: int | None = None) -> None:
+def limit_resources(seconds: float, memory: int, processes: int | None, output: int, stack: int | None = None) -> None:
     """Set this process's limits: CPU seconds, bytes of address space, processes of this user, bytes of one file."""
     limits = {
         resource.RLIMIT_CPU: int(seconds) + 1,
         resource.RLIMIT_AS: memory,
-        resource.RLIMIT_NPROC: processes,
         resource.RLIMIT_FSIZE: output,
         resource.RLIMIT_NOFILE: 64,
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_MEMLOCK: 0,
         resource.RLIMIT_MSGQUEUE: 0,
     }
-    if stack is not None:
-        limits[resource.RLIMIT_STACK] = stack
+    limits |= {} if processes is None else {resource.RLIMIT_NPROC: processes}
+    limits |= {} if stack is None else {resource.RLIMIT_STACK: stack}
     for name, value in limits.items():
         hard = resource.getrlimit(name)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)

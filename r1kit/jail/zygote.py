@@ -117,8 +117,10 @@ def _become(request: dict[str, Any], descriptors: list[int], settings: dict[str,
         os.setsid()
         os.chdir(tempfile.mkdtemp(dir=settings["scratch"]) if settings["mode"] == "none" else "/tmp")
         stack = 256 << 20 if request["role"] == "command" else None
-        confine.limit_resources(request["seconds"], request["memory"], request["processes"], request["output"], stack)
-        if settings["mode"] != "none":
+        walled = settings["mode"] != "none"
+        processes = request["processes"] if walled else None  # else it would count all that this user runs
+        confine.limit_resources(request["seconds"], request["memory"], processes, request["output"], stack)
+        if walled:
             confine.drop_privileges()
             if settings["mode"] == "landlock":
                 confine.restrict_files(settings["readable"], ["/dev/null"] + ["/tmp"] * (request["role"] != "check"))

