@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 
 from r1kit.errors import UserError
 from r1kit.jail import Mode
-from r1kit.jail.wire import Gone, receive
+from r1kit.jail.wire import Gone, Late, receive
 from r1kit.walls import JAIL, bubblewrap_command, readable_paths
 
 PROGRAM = """import sys
@@ -150,6 +150,9 @@ class Jail:
         """Run tests of the program that serves the other end of a link; None where they run past their time.
 
         One process runs the tests of one program after the other: tests are trusted, what they test is not.
+
+        Raises:
+            Gone: that process ended; the next tests get another one.
         """
         if self.checker is None:
             ours, inner = socket.socketpair()
@@ -161,12 +164,14 @@ class Jail:
         try:
             socket.send_fds(control, [b"check"], [tests, link.fileno()])
             return receive(control)
-        except (Gone, OSError):
+        except (Gone, OSError) as end:
             control.close()
             self.checker = None
             self.kill(job)
             self.wait(job, limits)
-            return None
+            if isinstance(end, Late):
+                return None
+            raise Gone from None
         finally:
             os.close(tests)
 

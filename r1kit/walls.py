@@ -49,6 +49,7 @@ def bubblewrap_command(toolchain: bool) -> list[str]:
         raise UserError("sandbox bubblewrap", "bwrap is not installed")
     readable = readable_paths(toolchain)
     command = [bwrap, "--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+    command += ["--as-pid-1"]  # the jail is the first process of its namespace: when it ends, nothing there is left
     if os.getuid() == 0:  # the jail drops the uid itself: bubblewrap would map it to 0, which no limit binds
         command += ["--cap-drop", "ALL", "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:

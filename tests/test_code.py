@@ -6,7 +6,7 @@ from conftest import SHARED, needs_shared
 
 from r1kit.code import check_tests, extract_program, run_tests
 from r1kit.errors import Ungradable
-from r1kit.sandbox import Limits
+from r1kit.sandbox import Limits, Sandbox
 
 SHORT = Limits(seconds=1.0)
 INCREMENT = "def f(x):\n    return x + 1\n"
@@ -136,6 +136,29 @@ def test_the_program_cannot_stand_for_what_the_tests_name_themselves():
         "def helper(x): return x + 1\nassert helper(f(1)) == 0",
     ):
         assert run_tests(program, {"asserts": asserts}).verdict == "wrong"
+
+
+def test_a_process_for_tests_that_died_costs_no_program_its_verdict():
+    sandbox = Sandbox("bubblewrap", workers=1)
+    try:
+        assert run_tests(INCREMENT, ASSERTS, sandbox=sandbox).verdict == "correct"
+        with sandbox.jail() as jail:
+            jail.kill(jail.checker[0])
+        assert run_tests(INCREMENT, ASSERTS, sandbox=sandbox).verdict == "correct"
+    finally:
+        sandbox.close()
+
+
+def test_tests_that_end_their_own_process_are_not_passed():
+    result = run_tests(INCREMENT, {"asserts": "import os\nos._exit(0)\nassert f(1) == 2"})
+    assert (result.verdict, result.reason) == ("wrong", "the tests ended early")
+    assert run_tests(INCREMENT, ASSERTS).verdict == "correct"
+
+
+def test_reasons_say_the_same_each_time():
+    result = run_tests("def f(x): return object()", CALLS)
+    assert result.reason == "f(1) gives <an object of the program's>, not 2"
+    assert run_tests("x = '\ud800'", CALLS).reason.startswith("f raised RuntimeError: UnicodeEncodeError")
 
 
 def test_a_program_finds_no_trace_of_its_tests():

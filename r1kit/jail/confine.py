@@ -8,6 +8,7 @@ import os
 import platform
 import resource
 import signal
+import socket
 import struct
 import threading
 from collections.abc import Iterable
@@ -36,6 +37,8 @@ _DENIED = {
     },
 }
 _CLONE3 = 435
+_PRCTL = {"x86_64": 157, "aarch64": 167}
+_SOCKET = {"x86_64": 41, "aarch64": 198}
 
 
 def _check(result: int, what: str) -> int:
@@ -102,9 +105,10 @@ def drop_privileges() -> None:
 
 
 def deny_calls() -> None:
-    """Make the system calls of `_DENIED`, and new user namespaces, fail with EPERM; needs no_new_privs.
+    """Make the system calls of `_DENIED` fail with EPERM, and some by their first argument; needs no_new_privs.
 
-    A call by another architecture's numbers ends the process.
+    These are new user namespaces, to outlive the parent, and sockets but of Unix and the internet: those of virtual
+    machines reach beyond a network namespace. A call by another architecture's numbers ends the process.
     """
     code, length = call_filter()
     handle = struct.pack("HP", length, ctypes.addressof(code))
@@ -124,8 +128,11 @@ def call_filter() -> tuple[ctypes.Array[ctypes.c_char], int]:
     for number in denied:
         program += [(jump, 0, 1, number), (reply, 0, 0, fail)]
     program += [(jump, 0, 1, _CLONE3), (reply, 0, 0, no_call)]  # its flags lie in memory: glibc falls back to clone
-    program += [(jump, 0, 3, _CLONE[machine]), (load, 0, 0, 16), (over, 0, 1, NEWUSER), (reply, 0, 0, fail)]
-    program += [(reply, 0, 0, allow)]
+    argument, failed, done = (load, 0, 0, 16), (reply, 0, 0, fail), (reply, 0, 0, allow)
+    program += [(jump, 0, 4, _CLONE[machine]), argument, (over, 0, 1, NEWUSER), failed, done]
+    program += [(jump, 0, 4, _PRCTL[machine]), argument, (jump, 0, 1, 1), failed, done]  # PR_SET_PDEATHSIG
+    domains = [(jump, 3, 0, socket.AF_UNIX), (jump, 2, 0, socket.AF_INET), (jump, 1, 0, socket.AF_INET6)]
+    program += [(jump, 0, 6, _SOCKET[machine]), argument, *domains, failed, done, done]
     return ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in program)), len(program)
 
 

@@ -135,6 +135,9 @@ class Remote:
         arguments = {"args": encode(args, _reference), "kwargs": encode(kwargs, _reference)}
         return ask(self._link, {"ask": "call", "of": self._message, **arguments})
 
+    def __repr__(self) -> str:
+        return "<an object of the program's>"
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
@@ -169,7 +172,9 @@ def value_of(reply: Any, link: socket.socket) -> Any:
     if "raised" in reply:
         kind: Any = getattr(builtins, str(reply["raised"]), None)
         known = isinstance(kind, type) and issubclass(kind, Exception) and kind not in _ENDS
-        raise (kind if known else RuntimeError)(str(reply.get("text")))
+        if not known or issubclass(kind, UnicodeError):  # those take more than a text
+            raise RuntimeError(f"{reply['raised']}: {reply.get('text')}")
+        raise kind(str(reply.get("text")))
     return decode(reply.get("value"), lambda message: Remote(link, message))
 
 

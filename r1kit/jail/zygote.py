@@ -77,6 +77,7 @@ def serve(control: socket.socket, processes: int, settings: dict[str, Any]) -> N
         if control.fileno() in ready:
             message, descriptors, _, _ = socket.recv_fds(control, 1 << 12, 8)
             if not message:
+                _end(list(jobs.values()), "killed")
                 return
             request = json.loads(message)
             if "kill" in request:

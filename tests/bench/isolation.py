@@ -196,7 +196,7 @@ def jailed(command: list[str], outcome: str) -> list[str]:
     jail += ["--bind", outcome, "/outcome", "--proc", "/proc", "--dev", "/dev"]
     for path in ("/tmp", "/var/tmp", "/home", "/dev/shm"):
         jail += ["--size", str(DISK), "--perms", "1777", "--tmpfs", path]
-    limits = ["prlimit", f"--nproc={PROCESSES + 50}", f"--as={MEMORY * 2}", "--core=0", f"--cpu={int(PATIENCE)}"]
+    limits = ["prlimit", f"--nproc={PROCESSES * 4}", f"--as={MEMORY * 2}", "--core=0", f"--cpu={int(PATIENCE)}"]
     user = []
     if os.getuid() == 0:  # whom no limit on processes binds
         user = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--bounding-set=-all"]
