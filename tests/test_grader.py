@@ -57,6 +57,23 @@ def test_all_null_sum_to_null():
     assert graded.record["reward"] is None
 
 
+@pytest.mark.parametrize(
+    "completion",
+    [
+        "I would rather not say",  # an extracted list that is never empty would be full marks
+        "<answer>7</answer> or rather <answer>8</answer>",  # the last counts
+        "<think>7</think> I do not know",
+        "<answer></answer> 7",
+        "7 is not it, 8 is",
+        "9**9**9**9",
+        "",
+    ],
+)
+def test_what_does_not_state_the_answer_earns_nothing(completion, monkeypatch):
+    monkeypatch.setattr("r1kit.workers.SECONDS", 1.0)
+    assert grade("accuracy", rollout(completion=completion))[0].record["reward"] == 0.0
+
+
 def test_code_is_graded_by_its_tests():
     right, wrong, none = grade("accuracy", code(), code(FUNCTION.replace("+ 1", "* 2")), code("no block"))
     assert (right.record["verdict"], right.record["rewards"], right.record["passed"]) == (
