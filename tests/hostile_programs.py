@@ -698,7 +698,7 @@ class Canaries:
 
     def _outliving(self) -> list[str]:
         """Return which processes are more than before; the harness may have replaced its own, one by one."""
-        for _ in range(20):
+        for _ in range(100):
             now = descendants(os.getpid())
             if len(now) <= len(self.running):
                 return []

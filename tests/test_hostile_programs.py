@@ -71,8 +71,10 @@ def test_nothing_outlives_a_harness_that_is_killed(canaries):
     program = canaries.program(STUBBORN)
     script = f"from r1kit.code import run_tests\nrun_tests({program!r}, {TESTS['stdin']!r})"
     harness = subprocess.Popen([sys.executable, "-c", script])
-    time.sleep(2)
-    assert len(descendants(harness.pid)) > 3  # the sandbox's, the program, its child
+    deadline = time.monotonic() + 60
+    while len(descendants(harness.pid)) <= 3 and time.monotonic() < deadline:  # the sandbox's, the program, its child
+        time.sleep(0.05)
+    assert len(descendants(harness.pid)) > 3
     harness.kill()
     harness.wait()
     assert canaries.harm("").processes == []
