@@ -155,7 +155,7 @@ print(111, flush=True)
 os._exit(0)
 """),
     Hostile("zombies", "stdin", "leaves dead children unburied", """
-for _ in range(100):
+for _ in range(60):
     if attempt(posix.fork) == 0:
         os._exit(0)
 print(111)
@@ -698,7 +698,7 @@ class Canaries:
 
     def _outliving(self) -> list[str]:
         """Return which processes are more than before; the harness may have replaced its own, one by one."""
-        for _ in range(100):
+        for _ in range(60):
             now = descendants(os.getpid())
             if len(now) <= len(self.running):
                 return []
