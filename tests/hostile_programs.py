@@ -155,7 +155,7 @@ print(111, flush=True)
 os._exit(0)
 """),
     Hostile("zombies", "stdin", "leaves dead children unburied", """
-for _ in range(60):
+for _ in range(100):
     if attempt(posix.fork) == 0:
         os._exit(0)
 print(111)
