@@ -136,8 +136,8 @@ class Jail:
 
     def wait(self, job: int, limits: Limits) -> Finished:
         """Return how a job ended; a jail that does not say it in time is closed."""
-        self.control.settimeout(limits.seconds + GRACE_SECONDS)
         try:
+            self.control.settimeout(limits.seconds + GRACE_SECONDS)
             while job not in self.ended:
                 report = json.loads(self.control.recv(1 << 12))
                 self.ended[report["job"]] = Finished(report["status"], report["cause"])
@@ -204,7 +204,8 @@ class Jail:
 
     def run_bytes(self, role: str, payload: dict[str, Any], stdin: str, limits: Limits) -> tuple[Finished, bytes]:
         """Run a program or a command on a text; return what it wrote, and its stdout as bytes."""
-        streams = [sealed_buffer(stdin.encode()), os.memfd_create("stdout"), os.memfd_create("stderr")]
+        given = stdin.encode(errors="surrogatepass")  # JSON may hold halves of characters
+        streams = [sealed_buffer(given), os.memfd_create("stdout"), os.memfd_create("stderr")]
         try:
             finished = self.wait(self.start(role, payload, streams, limits), limits)
             stdout, stderr = (_contents(stream, limits.output) for stream in streams[1:])

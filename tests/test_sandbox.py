@@ -1,6 +1,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from conftest import REPO
 
 from r1kit.errors import UserError
+from r1kit.jail.wire import Gone
 from r1kit.sandbox import PROBE, Jail, Limits, Sandbox
 
 SHORT = Limits(seconds=1.0)
@@ -27,6 +29,10 @@ def run(jail, program, stdin="", limits=SHORT):
 
 def test_a_program_reads_stdin_and_writes_stdout(jail):
     assert run(jail, "print(input()[::-1])", "abc\n") == (0, "exit", "cba\n", "")
+
+
+def test_text_that_is_no_unicode_goes_in_too(jail):
+    assert run(jail, "import sys; print(len(sys.stdin.buffer.read()))", "\ud800").stdout == "3\n"
 
 
 def test_its_exit_status_and_its_error_come_back(jail):
@@ -105,7 +111,10 @@ def test_a_jail_that_died_is_replaced():
     try:
         with sandbox.jail() as jail:
             os.killpg(jail.process.pid, signal.SIGKILL)
-            assert run(jail, "print(1)").cause == "killed"
+            for _ in range(2):  # also where it is known to be dead
+                assert run(jail, "print(1)").cause == "killed"
+            with pytest.raises(Gone):
+                jail.check("assert True", socket.socketpair()[0], SHORT)
         with sandbox.jail() as jail:
             assert run(jail, "print(1)").stdout == "1\n"
     finally:
