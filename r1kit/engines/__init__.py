@@ -1,7 +1,13 @@
-"""Where completions come from: prompts as token ids in, completions with finish reason and log-probabilities out."""
+"""Where completions come from: requests in, completions with finish reason and log-probabilities out, as they finish."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
+
+from r1kit.records import Message
+
+# token ids (T,) for the engines that run here; a text or chat messages for a server, which has the tokenizer
+Prompt = list[int] | str | list[Message]
 
 
 @dataclass(frozen=True)
@@ -12,12 +18,43 @@ class Sampling:
     top_p: float = 1.0
     max_tokens: int = 256
     seed: int = 0
+    top_k: int = 0  # 0: all tokens
+    stop: tuple[str, ...] = ()  # texts that end a completion; the token that completes one is kept
+
+
+@dataclass(frozen=True)
+class Request:
+    """One completion to draw. Requests with the same prompt that follow one another share its computation."""
+
+    key: str  # with the sampling's seed, all that its random numbers depend on
+    prompt: Prompt
+    max_tokens: int | None = None  # where this one ends before the sampling's
 
 
 @dataclass(frozen=True)
 class Completion:
-    """One completion: its token ids (the end token included), their log-probabilities in nats, and why it ended."""
+    """What was drawn: tokens (T,), the end token included, their log-probabilities in nats, and why it ended.
 
+    A server may say less: then `token_ids` and `logprobs` are empty, and `completion_tokens` counts all the same.
+    """
+
+    text: str
+    finish_reason: Literal["stop", "length", "error"]
     token_ids: list[int]
     logprobs: list[float]
-    finish_reason: Literal["stop", "length"]
+    prompt_tokens: int
+    completion_tokens: int
+    error: str = ""  # why, where finish_reason is "error"
+
+
+class Engine(Protocol):
+    """Something that completes prompts."""
+
+    window: int | None  # the most tokens of prompt and completion together; None: not known
+
+    def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[Request, Completion]]:
+        """Yield completions as they finish. Requests are read while others run, as there is room for them.
+
+        What reading a request raises is raised once those before it are done.
+        """
+        ...
