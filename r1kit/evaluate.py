@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from math import sqrt
-from statistics import fmean, stdev
+from statistics import fmean
 
 from r1kit.data import read_problems
 from r1kit.errors import UserError
+from r1kit.estimates import Estimate, estimate_mean, percent, with_interval
 from r1kit.grader import Grader
 from r1kit.jsonl import Record, read_records
 from r1kit.model import versions
@@ -17,23 +17,6 @@ from r1kit.rollout import RolloutPlan, load_for_prompts, sample_rollouts
 from r1kit.vote import count_votes, is_correct, read_answer
 
 MEASURED = [RewardPart("accuracy"), RewardPart("format")]  # the rewards that the metrics are made of
-Z95 = 1.959964  # the normal distribution's 97.5 % point
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over problems and its 95 % interval, None where there is a single problem."""
-
-    value: float
-    low: float | None
-    high: float | None
-
-    def as_json(self) -> dict[str, float | None]:
-        """Return the estimate as JSON fields, rounded to 4 digits."""
-        return {
-            name: None if x is None else round(x, 4)
-            for name, x in (("value", self.value), ("low", self.low), ("high", self.high))
-        }
 
 
 @dataclass(frozen=True)
@@ -57,21 +40,6 @@ class Metrics:
         }
         estimates = {name: estimate and estimate.as_json() for name, estimate in named.items()}
         return {"problems": self.problems, "samples": self.samples, **estimates}
-
-
-def estimate_mean(values: list[float], low: float | None = None, high: float | None = None) -> Estimate | None:
-    """Return the mean of one value per problem with its normal 95 % interval, cut to [low, high].
-
-    The standard deviation divides by n - 1, over problems: the samples of one problem are no independent evidence.
-    """
-    if not values:
-        return None
-    mean = fmean(values)
-    if len(values) == 1:
-        return Estimate(mean, None, None)
-    half = Z95 * stdev(values) / sqrt(len(values))
-    lower, upper = mean - half, mean + half
-    return Estimate(mean, lower if low is None else max(low, lower), upper if high is None else min(high, upper))
 
 
 def measure(scored: Iterable[Record]) -> Metrics:
@@ -158,17 +126,6 @@ def format_table(rows: dict[str, Metrics]) -> list[str]:
     width = max(map(len, rows), default=0)
     lines = [" " * width + "".join(f"  {title:>20}" for title in titles)]
     for name, m in rows.items():
-        shares = [_percent(estimate) for estimate in (m.pass_at_1, m.cons_at_k, m.format_rate)]
-        lines.append(f"{name:<{width}}" + "".join(f"  {cell:>20}" for cell in (*shares, _with_interval(m.mean_length))))
+        shares = [percent(estimate) for estimate in (m.pass_at_1, m.cons_at_k, m.format_rate)]
+        lines.append(f"{name:<{width}}" + "".join(f"  {cell:>20}" for cell in (*shares, with_interval(m.mean_length))))
     return lines
-
-
-def _percent(estimate: Estimate | None) -> str:
-    return "–" if estimate is None else _with_interval(estimate, 100, " %")
-
-
-def _with_interval(estimate: Estimate, scale: float = 1, unit: str = "") -> str:
-    text = f"{scale * estimate.value:.1f}{unit}"
-    if estimate.low is None or estimate.high is None:
-        return text
-    return f"{text} [{scale * estimate.low:.1f}, {scale * estimate.high:.1f}]"

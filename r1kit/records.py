@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+from array import array
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, Literal, NotRequired, TypedDict
 
 from r1kit.errors import UserError
@@ -49,6 +50,9 @@ class ScoredRollout(Rollout):
     step_scores: NotRequired[list[float]]  # of a process reward model, in [0, 1]
 
 
+VoteMethod = Literal["majority", "weighted", "best-of-n"]
+
+
 class Vote(TypedDict):
     """What the rollouts of one problem decide together. Made by `vote`."""
 
@@ -56,9 +60,15 @@ class Vote(TypedDict):
     prompt: str | list[Message]
     answer: NotRequired[str]
     prediction: str | None  # None where no completion holds an answer
-    votes: dict[str, int]
+    votes: dict[str, float]  # of each answer its count, its sum of weights, or its best score
     n: int
     correct: bool | None  # None without a gold answer, or with one that cannot be read
+    method: VoteMethod
+    by: NotRequired[str]  # what weighs or ranks
+    decided_at: int | None  # rollouts after which no further vote could change a majority
+    generated_tokens: NotRequired[int]  # what all completions of the problem cost
+    search: NotRequired[str]  # how the completions were found, and
+    budget: NotRequired[int]  # how many were asked for, both as `rollout --search` wrote them
 
 
 # our name: what others call it
@@ -103,14 +113,58 @@ def groups_of_rollouts(rollouts: Iterable[Record]) -> Iterator[list[Record]]:
     Raises:
         UserError: the rollouts of a problem do not stand together.
     """
-    seen: set[str] = set()
+    return map(list, rollouts_by_problem(rollouts))
+
+
+def rollouts_by_problem(rollouts: Iterable[Record]) -> Iterator[Iterator[Record]]:
+    """Yield the rollouts of one problem after another, each as it is read; those not taken are passed over.
+
+    Raises:
+        UserError: the rollouts of a problem do not stand together.
+    """
+    seen = _SeenIds()
     for problem_id, group in groupby(rollouts, key=lambda rollout: rollout.need("id", "run r1kit rollout first")):
-        members = list(group)
-        if problem_id in seen:
+        first = next(group)
+        if not seen.add(problem_id):
             what = f'the rollouts of "{problem_id}" do not stand together'
-            raise UserError(members[0].place, what, "sort the file by id")
-        seen.add(problem_id)
-        yield members
+            raise UserError(first.place, what, "sort the file by id")
+        yield chain([first], group)  # noqa: B031 (the rest of it)
+
+
+class _SeenIds:
+    """A set of ids that keeps 8 bytes of each, so that a file of millions of problems takes a few megabytes.
+
+    A table of hashes with linear probing, at most half full, 0 where it is free. Two ids of a million share a hash with
+    a probability of 3e-8; they would be taken for one.
+    """
+
+    def __init__(self) -> None:
+        self._count, self._table = 0, array("Q", bytes(8 * 1024))
+
+    def add(self, problem_id: object) -> bool:
+        """Add an id; tell whether it is new."""
+        digest = hashlib.blake2b(repr(problem_id).encode(errors="surrogatepass"), digest_size=8).digest()
+        key = int.from_bytes(digest) or 1
+        slot = self._slot(key)
+        if self._table[slot] == key:
+            return False
+        self._table[slot] = key
+        self._count += 1
+        if 2 * self._count > len(self._table):
+            self._grow()
+        return True
+
+    def _slot(self, key: int) -> int:
+        """Return where a key is, or else where it would be."""
+        slot = key % len(self._table)
+        while self._table[slot] not in (0, key):
+            slot = (slot + 1) % len(self._table)
+        return slot
+
+    def _grow(self) -> None:
+        keys, self._table = self._table, array("Q", bytes(16 * len(self._table)))
+        for key in filter(None, keys):
+            self._table[self._slot(key)] = key
 
 
 def content_hash(fields: object) -> str:

@@ -52,10 +52,14 @@ class Feed(Generic[T]):
         with self._change:
             return self._ended and not self._waiting
 
-    def close(self) -> None:
-        """Stop reading; raise what reading raised."""
+    def stop(self) -> None:
+        """Read no further."""
         with self._change:
             self._ended = True
             self._change.notify_all()
-            if self._error is not None:
-                raise self._error
+
+    def close(self) -> None:
+        """Read no further; raise what reading raised."""
+        self.stop()
+        if self._error is not None:
+            raise self._error

@@ -1,180 +1,202 @@
-"""The engine that runs everywhere: sampling on a transformers model's own forward and KV cache.
+"""The engine that runs everywhere: continuous batching on a transformers model's own forward.
 
-A prompt is computed once for its completions, rows leave the batch when they end, and every token is drawn from random
-numbers that belong to (seed, key) alone, never to a place in a batch.
+A prompt is computed once for its completions; rows leave when they end and others enter; and every token is drawn from
+random numbers that belong to (seed, key) alone. So neither the batch nor the order of requests changes a completion.
 """
 
-import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
-from r1kit.engines import Completion, Sampling
+from r1kit.engines import Completion, Request, Sampling
+from r1kit.engines.draw import RandomNumbers, draw_tokens
+from r1kit.engines.feed import Feed
+from r1kit.engines.rows import ROWS, Rows, attention_by_rows, check_rows_fit
+from r1kit.errors import UserError
 from r1kit.model import end_token_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-SHRINK_BELOW = 0.8  # ended rows are dropped from the batch once fewer than this share of its rows still run
+SHRINK_BELOW = 0.8  # rows move together once fewer than this share of them run
+PROMPT_STEP = 16  # prompts are padded to a multiple of so many tokens
+PROMPT_TOKENS = 4096  # and go through the model so many tokens at a time
 
 
-class _RoomyLayer(DynamicLayer):
-    """A cache layer that is written in place and grows by `ROOM` tokens, where its parent copies all at each token."""
+@dataclass
+class _Row:
+    """A completion that runs."""
 
-    ROOM = 64
-    length = 0
+    request: Request
+    prompt: list[int]
+    random: RandomNumbers
+    most: int  # tokens
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
 
-    def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
-        super().lazy_initialization(key_states, value_states)
-        batch, heads, _, key_size = key_states.shape
-        self._keys = key_states.new_empty(batch, heads, 0, key_size)
-        self._values = value_states.new_empty(batch, heads, 0, value_states.shape[-1])
+    @property
+    def next_token(self) -> int:
+        return self.tokens[-1] if self.tokens else self.prompt[-1]
 
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args, **kwargs):
-        """Append states (B, heads, T, size); return all that is held."""
-        if not self.is_initialized:
-            self.lazy_initialization(key_states, value_states)
-        end = self.length + key_states.shape[-2]
-        if end > self._keys.shape[-2]:
-            self._keys, self._values = (self._grow(held, end) for held in (self._keys, self._values))
-        self._keys[..., self.length : end, :] = key_states
-        self._values[..., self.length : end, :] = value_states
-        self.length = end
-        self.keys, self.values = self._keys[..., :end, :], self._values[..., :end, :]
-        return self.keys, self.values
-
-    def _grow(self, held: torch.Tensor, end: int) -> torch.Tensor:
-        batch, heads, _, size = held.shape
-        grown = held.new_empty(batch, heads, end + self.ROOM, size)
-        grown[..., : self.length, :] = held[..., : self.length, :]
-        return grown
-
-    def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Keep (or repeat) the given rows of the batch."""
-        self._keys, self._values = self._keys[indices], self._values[indices]
-        self.keys, self.values = self._keys[..., : self.length, :], self._values[..., : self.length, :]
+    @property
+    def position(self) -> int:
+        return len(self.prompt) + len(self.tokens) - 1
 
 
-@torch.no_grad()
-def sample_completions(
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    prompts: list[list[int]],
-    keys: list[list[str]],
-    sampling: Sampling,
-) -> list[list[Completion]]:
-    """Return the completions of each prompt, one for each of its keys.
+class TransformersEngine:
+    """Completes prompts of token ids, `batch_size` side by side."""
 
-    Args:
-        prompts: token ids of P prompts, each of at least one token.
-        keys: for each prompt, a key per completion: the same seed and key give the same random numbers.
+    def __init__(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", batch_size: int = 256):
+        check_rows_fit(model)
+        self.model, self.tokenizer, self.batch_size = model, tokenizer, batch_size
+        self.window: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        self._ends = set(end_token_ids(model, tokenizer).tolist())
 
-    The log-probabilities are those of the softmax at the sampling temperature (1 where that is 0), before top-p.
-    """
-    device = model.device
-    counts = [len(k) for k in keys]
-    owner = torch.repeat_interleave(torch.arange(len(prompts)), torch.tensor(counts)).to(device)
-    uniform = torch.from_numpy(np.stack([_uniforms(sampling, key) for group in keys for key in group])).to(device)
-    ends = end_token_ids(model, tokenizer)
+    def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[Request, Completion]]:
+        """Yield completions as they finish; the log-probabilities are those at the temperature, before top-p and top-k.
 
-    cache, mask, logits = _read_prompts(model, tokenizer, prompts)
-    cache.batch_select_indices(owner)
-    mask, logits = mask[owner], logits[owner]
-    rows = torch.arange(len(owner), device=device)  # (R,) the completion that each row of the batch belongs to
-    position = mask.sum(1)
-    tokens = torch.zeros(len(owner), sampling.max_tokens, dtype=torch.long, device=device)
-    logprobs = torch.zeros(len(owner), sampling.max_tokens, device=device)
-    lengths = torch.full((len(owner),), sampling.max_tokens, device=device)
-    stopped = torch.zeros(len(owner), dtype=torch.bool, device=device)
-
-    for step in range(sampling.max_tokens):
-        chosen, chosen_logprobs = draw_tokens(logits, uniform[rows, step], sampling)
-        tokens[rows, step], logprobs[rows, step] = chosen, chosen_logprobs
-        ended = torch.isin(chosen, ends) & ~stopped[rows]
-        lengths[rows[ended]] = step + 1
-        stopped[rows[ended]] = True
-        running = ~stopped[rows]
-        alive = int(running.sum())
-        if alive == 0 or step + 1 == sampling.max_tokens:
-            break
-        if alive < SHRINK_BELOW * len(rows):
-            kept = running.nonzero().squeeze(1)
-            cache.batch_select_indices(kept)
-            rows, chosen, mask, position = rows[kept], chosen[kept], mask[kept], position[kept]
-        mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-        output = model(
-            input_ids=chosen.unsqueeze(1),
-            attention_mask=mask,
-            position_ids=position.unsqueeze(1),
-            past_key_values=cache,
-            use_cache=True,
-        )
-        logits, position = output.logits[:, -1], position + 1
-
-    return _gather(tokens, logprobs, lengths, stopped, counts)
+        Raises:
+            UserError: the GPU's memory does not suffice.
+        """
+        feed = Feed(requests, self.batch_size)
+        batch = _Batch(self, sampling)
+        try:
+            while batch.running or batch.waiting or not feed.ended:
+                batch.take(feed)
+                yield from batch.step()
+            feed.close()
+        except torch.OutOfMemoryError:
+            raise UserError("--batch-size", f"{self.batch_size} rows need more memory", "say a smaller one") from None
+        finally:
+            feed.stop()
 
 
-def draw_tokens(logits: torch.Tensor, uniform: torch.Tensor, sampling: Sampling) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a token (R,) for each row of logits (R, V) and its log-probability, by inversion of the distribution.
+class _Batch:
+    """The rows of an engine that run, and the requests that wait for one."""
 
-    Args:
-        uniform: (R,) numbers from [0, 1), float64; unused where the temperature is 0.
-    """
-    if sampling.temperature == 0:
-        logprobs = logits.float().log_softmax(-1)
-        chosen = logprobs.argmax(-1)
-        return chosen, logprobs.gather(1, chosen.unsqueeze(1)).squeeze(1)
-    logprobs = (logits.float() / sampling.temperature).log_softmax(-1)
-    probabilities = logprobs.double().exp()
-    if sampling.top_p < 1:
-        probabilities = _keep_top_p(probabilities, sampling.top_p)
-    cumulated = probabilities.cumsum(-1)
-    target = uniform.unsqueeze(1) * cumulated[:, -1:]
-    chosen = torch.searchsorted(cumulated, target, right=True).clamp_(max=logits.shape[1] - 1)
-    return chosen.squeeze(1), logprobs.gather(1, chosen).squeeze(1)
+    def __init__(self, engine: TransformersEngine, sampling: Sampling):
+        self.engine, self.sampling = engine, sampling
+        self.model, self.tokenizer = engine.model, engine.tokenizer
+        self.rows: list[_Row | None] = []
+        self.waiting: list[Request] = []
+        self.held = Rows(self.model.config.get_text_config().num_hidden_layers, self.model.device)
 
+    @property
+    def running(self) -> int:
+        """How many rows run."""
+        return sum(row is not None for row in self.rows)
 
-def _keep_top_p(probabilities: torch.Tensor, top_p: float) -> torch.Tensor:
-    """Zero all but the fewest most likely tokens whose probabilities (R, V) add up to top_p."""
-    ordered, order = probabilities.sort(dim=-1, descending=True)
-    ordered[ordered.cumsum(-1) - ordered >= top_p] = 0
-    return torch.zeros_like(probabilities).scatter(1, order, ordered)
+    def take(self, feed: Feed[Request]) -> None:
+        """Start the completions there is room for, those of short prompts first; wait only where nothing else runs."""
+        size, running = self.engine.batch_size, self.running
+        if not self.waiting:
+            idle = not running
+            self.waiting = feed.take(size, wait=idle)
+            if idle and len(self.waiting) < size:  # what has come in the same moment goes together
+                self.waiting += feed.take(size - len(self.waiting), wait=False)
+            self.waiting.sort(key=lambda request: len(request.prompt))
+        free = size - running
+        enough = min(len(self.waiting), -(-size // 8))  # a few at a time cost as much as many
+        if self.waiting and free >= enough:
+            started, self.waiting = self.waiting[:free], self.waiting[free:]
+            self._start([self._row(request) for request in started])
+        elif not self.waiting and running < SHRINK_BELOW * len(self.rows):
+            self._arrange([])
 
+    def _row(self, request: Request) -> _Row:
+        prompt = request.prompt
+        assert isinstance(prompt, list) and prompt, "this engine takes token ids"
+        most = self.sampling.max_tokens if request.max_tokens is None else request.max_tokens
+        return _Row(request, prompt, RandomNumbers(self.sampling.seed, request.key), most)  # type: ignore[arg-type]
 
-def _uniforms(sampling: Sampling, key: str) -> np.ndarray:
-    digest = hashlib.blake2b(f"{sampling.seed}\x1f{key}".encode(), digest_size=16).digest()
-    philox = np.random.Philox(key=int.from_bytes(digest, "little"))
-    return np.random.Generator(philox).random(sampling.max_tokens)
+    def _start(self, started: list[_Row]) -> None:
+        self._arrange(started)
+        place = {id(row): i for i, row in enumerate(self.rows)}
+        prompts = [(prompt, [place[id(row)] for row in rows]) for prompt, rows in groupby(started, lambda r: r.prompt)]
+        for _, alike in groupby(prompts, lambda prompt: -(-(len(prompt[0]) - 1) // PROMPT_STEP)):
+            self._read_prompts(list(alike))
 
+    def _arrange(self, started: list[_Row]) -> None:
+        """Put new rows into the places of those that ended; move rows only where there are too few or many places."""
+        needed = self.running + len(started)
+        if SHRINK_BELOW * len(self.rows) <= needed <= len(self.rows):
+            new = iter(started)
+            self.rows = [next(new, None) if row is None else row for row in self.rows]
+            return
+        kept = [i for i, row in enumerate(self.rows) if row is not None]
+        empty = -needed % ROWS
+        self.rows = [*(self.rows[i] for i in kept), *started, *[None] * empty]
+        self.held.arrange([*kept, *[0] * (len(started) + empty)])
 
-def _read_prompts(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", prompts: list[list[int]]
-) -> tuple[DynamicCache, torch.Tensor, torch.Tensor]:
-    """Return the KV cache of P prompts, left-padded to T, their mask (P, T) and the logits (P, V) of what follows."""
-    width = max(map(len, prompts))
-    pad = tokenizer.pad_token_id or 0
-    ids = torch.tensor([[pad] * (width - len(p)) + p for p in prompts], device=model.device)
-    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts], device=model.device)
-    cache = DynamicCache(config=model.config)
-    cache.layers = [_RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
-    position = (mask.cumsum(1) - 1).clamp(min=0)
-    output = model(
-        input_ids=ids,
-        attention_mask=mask,
-        position_ids=position,
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    return cache, mask, output.logits[:, -1]
+    def _read_prompts(self, prompts: list[tuple[list[int], list[int]]]) -> None:
+        """Compute prompts (all but the last token) of like length, and copy each into its rows."""
+        width = -(-(len(prompts[-1][0]) - 1) // PROMPT_STEP) * PROMPT_STEP
+        if width == 0:
+            return
+        few = max(1, PROMPT_TOKENS // width)
+        causal = torch.ones(width, width, dtype=torch.bool, device=self.model.device).tril()
+        for top in range(0, len(prompts), few):
+            part = prompts[top : top + few]
+            ids = [(prompt[:-1] + [0] * width)[:width] for prompt, _ in part]
+            cache = DynamicCache()
+            self._forward(ids, causal.expand(len(part), 1, -1, -1), list(range(width)), cache)
+            owner = [i for i, (_, rows) in enumerate(part) for _ in rows]
+            self.held.fill([row for _, rows in part for row in rows], cache, owner)
 
+    @torch.no_grad()
+    def _forward(self, ids: list[list[int]], mask: torch.Tensor, position: list, cache) -> torch.Tensor:
+        """Return the logits (R, V) after the last of the tokens (R, T)."""
+        device = self.model.device
+        positions = torch.tensor(position, device=device)
+        with attention_by_rows(self.model):
+            output = self.model(
+                input_ids=torch.tensor(ids, device=device),
+                attention_mask=mask,
+                position_ids=positions if positions.ndim == 2 else positions.unsqueeze(0),
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            )
+        return output.logits[:, -1]
 
-def _gather(
-    tokens: torch.Tensor, logprobs: torch.Tensor, lengths: torch.Tensor, stopped: torch.Tensor, counts: list[int]
-) -> list[list[Completion]]:
-    rows = zip(tokens.tolist(), logprobs.tolist(), lengths.tolist(), stopped.tolist(), strict=True)
-    flat = iter([Completion(t[:n], p[:n], "stop" if ended else "length") for t, p, n, ended in rows])
-    return [[next(flat) for _ in range(count)] for count in counts]
+    def step(self) -> list[tuple[Request, Completion]]:
+        """Draw the next token of every row; return the completions that this ends."""
+        if not self.running:
+            return []
+        position = [0 if row is None else row.position for row in self.rows]
+        ids = [[0 if row is None else row.next_token] for row in self.rows]
+        logits = self._forward(ids, self.held.place(position), [[p] for p in position], self.held.cache)
+        numbers = [0.0 if row is None else row.random.next() for row in self.rows]
+        uniform = torch.tensor(numbers, dtype=torch.float64, device=logits.device)
+        drawn = [values.tolist() for values in draw_tokens(logits, uniform, self.sampling)]
+        ended = []
+        for place, (row, token, logprob) in enumerate(zip(self.rows, *drawn, strict=True)):
+            if row is None:
+                continue
+            row.tokens.append(token)
+            row.logprobs.append(logprob)
+            completion = self._ended(row)
+            if completion is not None:
+                self.rows[place] = None
+                ended.append((row.request, completion))
+        return ended
+
+    def _ended(self, row: _Row) -> Completion | None:
+        stopped = row.tokens[-1] in self.engine._ends or self._says_stop(row.tokens)
+        if not stopped and len(row.tokens) < row.most:
+            return None
+        text = self.tokenizer.decode(row.tokens, skip_special_tokens=True)
+        reason = "stop" if stopped else "length"
+        return Completion(text, reason, row.tokens, row.logprobs, len(row.prompt), len(row.tokens))  # type: ignore[arg-type]
+
+    def _says_stop(self, tokens: list[int]) -> bool:
+        """Tell whether the last token completes one of the sampling's stop texts."""
+        if not self.sampling.stop:
+            return False
+        longest = max(len(stop.encode()) for stop in self.sampling.stop)
+        tail = self.tokenizer.decode(tokens[-longest - 1 :], skip_special_tokens=True)
+        return any(stop in tail for stop in self.sampling.stop)

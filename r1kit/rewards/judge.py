@@ -5,22 +5,15 @@ rollout's own. Each is put between two lines that cannot occur in it, and only t
 read for the score: what a completion says of itself earns nothing.
 """
 
-import json
-import os
 import re
-import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from hashlib import blake2b
-from http.client import HTTPException
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from r1kit.errors import Ungradable, UsageError, UserError
 from r1kit.rewards.model import conversation, final_text
+from r1kit.server import Flags, Server, TooLong
 
 RUBRICS = {
     "open": """You grade a reply to a request. Judge the reply by how much it helps the one who asks: it does what is \
@@ -61,10 +54,15 @@ to {scale:g} (best):
 Score: N"""
 REMINDER = "\n\nYour last line must be the word Score, a colon, a space and the number, and nothing else."
 
-LONGEST_WAIT = 300.0  # seconds that the server may ask to wait
+FLAGS = Flags(
+    url="judge.url",
+    model="judge.model",
+    set_url="--reward-arg judge.url=URL",
+    set_model="--reward-arg judge.model=NAME",
+    timeout="judge.timeout",
+)
 _FIELD = re.compile(r"\{(prompt|completion|final|answer)\}")
 _SCORE = re.compile(r"Score: ((?:0|[1-9][0-9]*)(?:\.[0-9]+)?)")
-_TOO_LONG = re.compile(r"context.{0,8}(?:length|size|window)|maximum model length|too long", re.IGNORECASE)
 
 
 class Judge:
@@ -97,13 +95,9 @@ class Judge:
         """
         if scale <= 0:
             raise UsageError("judge.scale", f"{scale:g} is no scale", "say a number above 0")
-        self.url, self.rubric, self.scale = _checked_url(url), read_rubric(rubric), scale
-        self.max_tokens, self.seed = max_tokens, seed
-        self.retries, self.backoff, self.timeout = retries, backoff, timeout
-        self._key = _read_key()
-        self._opener = build_opener(_NoRedirects)
-        self._answered = False  # a server that never answered is not there; one that did may come back
-        self.model = model or self._only_model()
+        self._server = Server("judge", url, FLAGS, retries=retries, backoff=backoff, timeout=timeout)
+        self.rubric, self.scale, self.max_tokens, self.seed = read_rubric(rubric), scale, max_tokens, seed
+        self.model = model or self._server.only_model()
 
     def __call__(self, rollout: Mapping[str, Any]) -> float:
         """Return the score of a rollout, divided by the scale. A reply without a score is asked for once more.
@@ -119,7 +113,7 @@ class Judge:
             score = read_score(reply, self.scale)
             if score is not None:
                 return score / self.scale
-        raise Ungradable(f"the judge's reply holds no score: …{self._line(reply)[-200:]}")
+        raise Ungradable(f"the judge's reply holds no score: …{self._server.line(reply)[-200:]}")
 
     def question(self, rollout: Mapping[str, Any]) -> str:
         """Return what the judge is asked about a rollout."""
@@ -127,16 +121,6 @@ class Judge:
         fence = fence_of(*texts.values())
         filled = _FIELD.sub(lambda field: f"{fence}\n{texts[field[1]]}\n{fence}", self.rubric)
         return filled + REPLY_FORM.format(fence=fence, scale=self.scale)
-
-    def _only_model(self) -> str:
-        try:
-            names = [entry["id"] for entry in self._send("/models")["data"]]
-        except (KeyError, TypeError):
-            raise self._error("its /models is no list of models", "name an OpenAI-compatible server") from None
-        if len(names) != 1:
-            what = f"serves {len(names)} models" + (f" ({self._excerpt(', '.join(names))})" if names else "")
-            raise self._error(what, "say which: --reward-arg judge.model=NAME")
-        return names[0]
 
     def _ask(self, question: str, seed: int) -> str:
         """Return the model's reply, "" where it says nothing."""
@@ -148,98 +132,13 @@ class Judge:
             "max_tokens": self.max_tokens,
         }
         try:
-            return self._send("/chat/completions", body)["choices"][0]["message"].get("content") or ""
+            return self._server.send("/chat/completions", body)["choices"][0]["message"].get("content") or ""
+        except TooLong:
+            what = "longer than the judge can read, together with its reply (judge.max_tokens)"
+            raise Ungradable(what) from None
         except (KeyError, IndexError, TypeError, AttributeError):
-            raise self._error("its reply is no chat completion", "name an OpenAI-compatible server") from None
-
-    def _send(self, path: str, body: dict[str, Any] | None = None) -> Any:
-        """Return the server's reply as JSON; what may pass is tried again."""
-        attempt = 0
-        while True:
-            try:
-                return self._exchange(path, body)
-            except _InPassing as trouble:
-                if attempt == self.retries:
-                    times = f"{attempt + 1} times in a row" if attempt else "once"
-                    raise self._error(f"{trouble}, {times}", "see to the server, then run again") from None
-                time.sleep(max(self.backoff * 2**attempt, trouble.wait))
-            attempt += 1
-
-    def _exchange(self, path: str, body: dict[str, Any] | None) -> Any:
-        """Send one request: GET without a body, else POST."""
-        data = None if body is None else json.dumps(body).encode()
-        headers = {"Content-Type": "application/json", "User-Agent": "r1kit"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        try:
-            with self._opener.open(Request(self.url + path, data, headers), timeout=self.timeout) as response:
-                text = response.read()
-        except HTTPError as error:
-            with error:
-                raise self._refused(error) from None
-        except (OSError, HTTPException) as error:
-            raise self._unreached(error) from None
-        self._answered = True
-        try:
-            return json.loads(text)
-        except ValueError:
-            raise self._error("its reply is no JSON", "name an OpenAI-compatible server") from None
-
-    def _refused(self, error: HTTPError) -> Exception:
-        """Return what a status other than 200 means; the body of 401 and 403 may name the key, so is not shown."""
-        self._answered = True
-        status, body = error.code, _body(error)
-        said = self._excerpt(body)
-        if status in (408, 429) or status >= 500:
-            wait = _retry_after(error.headers.get("Retry-After"))
-            if wait > LONGEST_WAIT:
-                return self._error(f"answers {status} and asks to wait {wait:.0f} s", "come back then")
-            return _InPassing(f"answers {status}{said and f' ({said})'}", wait)
-        if status in (401, 403):
-            return self._error(f"refuses the key ({status})", "set OPENAI_API_KEY to one that it takes")
-        if status == 413 or (status == 400 and _TOO_LONG.search(body)):
-            return Ungradable("longer than the judge can read, together with its reply (judge.max_tokens)")
-        remedy = "check judge.url (it usually ends in /v1) and judge.model"
-        return self._error(f"answers {status}{said and f' ({said})'}", remedy)
-
-    def _unreached(self, error: Exception) -> Exception:
-        """Return what it means that no answer came."""
-        reason = getattr(error, "reason", error)
-        if isinstance(reason, TimeoutError):
-            return _InPassing(f"gives no answer within {self.timeout:g} s (judge.timeout)")
-        if isinstance(reason, HTTPException | ConnectionError) and not isinstance(reason, ConnectionRefusedError):
-            return _InPassing("breaks the connection off")
-        why = "connection refused" if isinstance(reason, ConnectionRefusedError) else self._excerpt(str(reason))
-        if self._answered:
-            return _InPassing(f"cannot be reached any more ({why})")
-        return self._error(f"cannot be reached ({why})", "start the server, or say --reward-arg judge.url=URL")
-
-    def _error(self, what: str, remedy: str) -> UserError:
-        return UserError(f"judge {self.url}", what, remedy)
-
-    def _excerpt(self, text: str) -> str:
-        """Return the beginning of a text, in one line."""
-        line = self._line(text)
-        return line if len(line) <= 200 else line[:200] + "…"
-
-    def _line(self, text: str) -> str:
-        """Return a text in one line, without the key."""
-        return " ".join((text.replace(self._key, "[key]") if self._key else text).split())
-
-
-class _InPassing(Exception):
-    """A failure that may pass; `wait` is how many seconds the server asks for."""
-
-    def __init__(self, what: str, wait: float = 0.0):
-        super().__init__(what)
-        self.wait = wait
-
-
-class _NoRedirects(HTTPRedirectHandler):
-    """Leaves 3xx as it is: the key goes to the server that was named, and to no other."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
+            what = "its reply is no chat completion"
+            raise self._server.error(what, "name an OpenAI-compatible server") from None
 
 
 def read_score(reply: str, scale: float) -> float | None:
@@ -291,45 +190,3 @@ def _text_of(rollout: Mapping[str, Any], field: str) -> str:
     if rollout.get(field) is None:
         raise Ungradable(f"no {field}, which the judge's rubric asks for")
     return str(rollout[field])
-
-
-def _checked_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise UsageError("judge.url", f'"{url}" is no address', "say http://HOST:PORT/v1")
-    if "@" in parts.netloc:
-        raise UsageError("judge.url", "holds a password", "set OPENAI_API_KEY instead")
-    return url.rstrip("/")
-
-
-def _read_key() -> str:
-    key = os.environ.get("OPENAI_API_KEY", "").strip()
-    if not (key.isascii() and key.isprintable()):
-        raise UserError("OPENAI_API_KEY", "holds characters that no key has", "set it anew")
-    return key
-
-
-def _body(error: HTTPError) -> str:
-    """Return what the server says about an error, "" where even that does not come."""
-    try:
-        text = error.read(10_000).decode("utf-8", "replace")
-    except (OSError, HTTPException):
-        return ""
-    try:
-        return str(json.loads(text)["error"]["message"])
-    except (ValueError, KeyError, TypeError):
-        return text
-
-
-def _retry_after(value: str | None) -> float:
-    """Return the seconds of a Retry-After header: a number, or a date; 0 where it says nothing that can be read."""
-    if value is None:
-        return 0.0
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
-    except ValueError:
-        return 0.0

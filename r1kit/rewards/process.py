@@ -86,6 +86,14 @@ class ProcessRewardModel:
                 results[row] = scores if all(map(isfinite, scores)) else Ungradable("a step's score is no number")
         return [results[row] for row in range(len(solutions))]
 
+    def count_tokens(self, prompt: str, steps: Sequence[str]) -> int:
+        """Return how many tokens the model reads to score a solution.
+
+        Raises:
+            Ungradable: there are no steps.
+        """
+        return len(self.encode(prompt, steps)[0])
+
     def scores(self, rollouts: Sequence[Mapping[str, Any]]) -> list[float | Ungradable]:
         """Return the score in [0, 1] of each rollout, in order: its step scores, aggregated."""
         scored = self.rollout_step_scores(rollouts)
