@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from r1kit import __version__
+from r1kit.engines.opening import EngineName
 from r1kit.errors import UsageError, UserError
 from r1kit.jail import Mode
 from r1kit.jsonl import STDIO, read_records, write_records
@@ -35,7 +36,23 @@ Style = Annotated[
     PromptStyle | None,
     typer.Option("--prompt-style", help="How a prompt is written; the model's own where it is not said."),
 ]
-Dtype = Annotated[str, typer.Option(help="Number format of the weights: float32 or bfloat16.")]
+TopK = Annotated[int, typer.Option(min=0, help="How many of the likeliest tokens are sampled from; 0: all.")]
+Dtype = Annotated[
+    str, typer.Option(help="Number format of the weights: float32, bfloat16, float16; auto: by the device.")
+]
+Engine = Annotated[
+    EngineName,
+    typer.Option(help="What runs the model; auto: vllm where it is installed and there is a GPU, else transformers."),
+]
+Url = Annotated[str | None, typer.Option(help="Address of the openai engine's server: http://HOST:PORT/v1.")]
+EngineArgs = Annotated[
+    list[str] | None,
+    typer.Option("--engine-arg", metavar="KEY=VALUE", help="Any argument of vLLM's LLM, or of a request to a server."),
+]
+System = Annotated[str | None, typer.Option(help="System prompt, where a problem has none of its own.")]
+Prefill = Annotated[
+    str, typer.Option(help=r"Beginning of every completion, written for the model: '<think>\n', for instance.")
+]
 Rewards = Annotated[
     str,
     typer.Option(
@@ -58,7 +75,12 @@ ScoreText = Annotated[
     typer.Option(metavar="whole|final", help="What reward models read: all, or what follows the reasoning."),
 ]
 Split = Annotated[str, typer.Option(help="Split of an embedded set: train or test.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Completions generated side by side.")]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(min=1, help="Completions side by side; default 256, in flight to a server 64, vLLM's own in vLLM."),
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with what was done before.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Begin anew where a run did not end.")]
 DEFAULT_REWARDS = "accuracy,format:0.2"
 
 
@@ -100,31 +122,70 @@ def rollout(
     n: N = 1,
     temperature: Temperature = 1.0,
     top_p: TopP = 1.0,
+    top_k: TopK = 0,
     max_tokens: MaxTokens = 256,
+    stop: Annotated[list[str] | None, typer.Option(help="Text that ends a completion; may be repeated.")] = None,
     seed: Seed = 0,
     prompt_style: Style = None,
-    batch_size: BatchSize = 256,
-    dtype: Dtype = "float32",
+    system: System = None,
+    prefill: Prefill = "",
+    few_shot: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Examples to show: prompts, each with completion or answer."),
+    ] = None,
+    show_prompt: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Show the exact prompts of the first N problems; draw nothing.")
+    ] = 0,
+    engine: Engine = "auto",
+    url: Url = None,
+    engine_args: EngineArgs = None,
+    batch_size: BatchSize = None,
+    dtype: Dtype = "auto",
+    tensor_parallel_size: Annotated[int | None, typer.Option(min=1, help="GPUs that share the model (vLLM).")] = None,
+    gpu_memory_utilization: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Share of the GPU's memory to use (vLLM).")
+    ] = None,
+    max_model_len: Annotated[int | None, typer.Option(min=1, help="Tokens of prompt and completion (vLLM).")] = None,
+    enable_prefix_caching: Annotated[bool, typer.Option(help="Compute the beginnings of prompts once (vLLM).")] = True,
     logprobs: Annotated[bool, typer.Option("--logprobs", help="Add the log-probability of every token.")] = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Sample n completions of each problem.
 
-    Reads problems, adds sample, completion, finish_reason, prompt_tokens and completion_tokens. Streams: buffers the
-    problems of one batch.
+    Reads problems, adds sample, completion, finish_reason, prompt_tokens and completion_tokens. Streams, in input
+    order. A file given with -o can be resumed after any kind of end. A prompt that is longer than the model's window
+    gives records with the finish_reason "error", and exit code 1 at the end.
 
     Examples:
 
         r1kit data arith --split test | r1kit rollout --model base -n 8 -o rollouts.jsonl
 
         r1kit rollout --model out/zero --temperature 0 problems.jsonl | jq -r .completion
+
+        r1kit rollout --model Qwen/Qwen3-8B --engine openai --url http://localhost:8000/v1 problems.jsonl
     """
     from r1kit.data import read_problems
     from r1kit.engines import Sampling
-    from r1kit.rollout import RolloutPlan, rollout_problems
+    from r1kit.engines.opening import EngineOptions, engine_settings
+    from r1kit.prompts import read_examples
+    from r1kit.rollout import RolloutPlan, RolloutRun, show_prompts, write_rollouts
 
-    sampling = Sampling(temperature, top_p, max_tokens, seed)
-    plan = RolloutPlan(n, sampling, prompt_style, batch_size, logprobs)
-    write_records(rollout_problems(read_problems(problems), model, _dtype(dtype), plan), output)
+    knobs = {
+        "tensor_parallel_size": tensor_parallel_size,
+        "gpu_memory_utilization": gpu_memory_utilization,
+        "max_model_len": max_model_len,
+        "enable_prefix_caching": None if enable_prefix_caching else False,
+    }
+    options = EngineOptions(engine, _dtype(dtype), batch_size, url, engine_settings(engine_args or [], knobs))
+    examples = read_examples(few_shot) if few_shot else ()
+    prompting = {"style": prompt_style, "system": system, "prefill": _unescape(prefill), "examples": examples}
+    sampling = Sampling(temperature, top_p, max_tokens, seed, top_k, tuple(map(_unescape, stop or ())))
+    run = RolloutRun(model, options, prompting, RolloutPlan(n, sampling, logprobs))
+    if show_prompt:
+        _say(show_prompts(read_problems(problems), run, show_prompt))
+        return
+    write_rollouts(read_problems(problems), run, output, resume, overwrite, lambda line: _say([line]))
 
 
 @app.command()
@@ -227,8 +288,13 @@ def evaluate(
     max_tokens: MaxTokens = 256,
     seed: Seed = 0,
     prompt_style: Style = None,
-    batch_size: BatchSize = 256,
-    dtype: Dtype = "float32",
+    system: System = None,
+    prefill: Prefill = "",
+    engine: Engine = "auto",
+    url: Url = None,
+    engine_args: EngineArgs = None,
+    batch_size: BatchSize = None,
+    dtype: Dtype = "auto",
 ) -> None:
     """Measure models: pass@1 over k samples, cons@k, format rate and mean length, with 95 % intervals.
 
@@ -242,6 +308,7 @@ def evaluate(
         r1kit eval scored.jsonl
     """
     from r1kit.engines import Sampling
+    from r1kit.engines.opening import EngineOptions, engine_settings
     from r1kit.evaluate import Row, evaluate_files, evaluate_models, format_table
     from r1kit.rollout import RolloutPlan
 
@@ -250,11 +317,39 @@ def evaluate(
     if scored:
         rows = evaluate_files(scored)
     else:
-        plan = RolloutPlan(samples, Sampling(temperature, top_p, max_tokens, seed), prompt_style, batch_size)
-        rows = evaluate_models(model or [], on or [], _dtype(dtype), plan)
+        options = EngineOptions(engine, _dtype(dtype), batch_size, url, engine_settings(engine_args or [], {}))
+        prompting = {"style": prompt_style, "system": system, "prefill": _unescape(prefill)}
+        plan = RolloutPlan(samples, Sampling(temperature, top_p, max_tokens, seed))
+        rows = evaluate_models(model or [], on or [], options, prompting, plan)
     measured: dict[str, Row] = {}
     write_records((measured.setdefault(row.name, row).as_json() for row in rows), output)
     _say(format_table({name: row.metrics for name, row in measured.items()}))
+
+
+@app.command("compute-optimal")
+def compute_optimal(
+    votes: Annotated[list[str], typer.Argument(help="Files of vote records, of several methods and budgets.")],
+    pilot: Annotated[str, typer.Option(help="Rollouts of the same problems, whose agreement says how hard they are.")],
+    output: Output = STDIO,
+    pilot_n: Annotated[int, typer.Option(min=1, help="How many rollouts of each problem are asked to agree.")] = 4,
+    bins: Annotated[int, typer.Option(min=1, help="Bins of difficulty; fewer where many problems agree alike.")] = 4,
+) -> None:
+    """Say which method and budget to use for which difficulty, from votes that were saved.
+
+    Reads vote records with correct and generated_tokens, and pilot rollouts. Writes a policy: a record per difficulty
+    and method with accuracy and cost, chosen where it is the best that its budget can buy. Keeps a number per problem.
+    On stderr: a table, what the choices are worth on problems they were not made on, and a plot.
+
+    Examples:
+
+        r1kit compute-optimal majority-4.jsonl majority-16.jsonl beam-16.jsonl --pilot rollouts.jsonl -o policy.jsonl
+    """
+    from r1kit.compute_optimal import draw_measured, format_measured, measure_votes
+    from r1kit.difficulty import read_difficulty
+
+    measured = measure_votes(votes, read_difficulty(pilot, pilot_n, bins))
+    write_records(measured.records(), output)
+    _say([*format_measured(measured), *draw_measured(measured)])
 
 
 @app.command()
@@ -340,10 +435,15 @@ def grpo(
 
 
 def _dtype(name: str) -> str:
-    known = ("float32", "bfloat16", "float16")
+    known = ("auto", "float32", "bfloat16", "float16")
     if name not in known:
         raise UsageError("--dtype", f'unknown number format "{name}"', f"the known ones are {', '.join(known)}")
     return name
+
+
+def _unescape(text: str) -> str:
+    r"""Return a text with \n and \t as the characters they stand for: a shell passes them on as they are."""
+    return text.replace("\\n", "\n").replace("\\t", "\t")
 
 
 def _say(lines: Iterable[str]) -> None:

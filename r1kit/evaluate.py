@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from statistics import fmean
+from typing import Any
 
 from r1kit.data import read_problems
+from r1kit.engines.opening import EngineOptions
 from r1kit.errors import UserError
 from r1kit.estimates import Estimate, estimate_mean, percent, with_interval
 from r1kit.grader import Grader
@@ -13,7 +15,7 @@ from r1kit.model import versions
 from r1kit.records import groups_of_rollouts
 from r1kit.reward import score_windows
 from r1kit.reward_spec import RewardPart
-from r1kit.rollout import RolloutPlan, load_for_prompts, sample_rollouts
+from r1kit.rollout import RolloutPlan, open_policy, sample_rollouts
 from r1kit.vote import count_votes, is_correct, read_answer
 
 MEASURED = [RewardPart("accuracy"), RewardPart("format")]  # the rewards that the metrics are made of
@@ -106,14 +108,19 @@ def evaluate_files(paths: list[str]) -> Iterator[Row]:
         yield Row(path, {"file": path}, measure(read_records(path)))
 
 
-def evaluate_models(models: list[str], benchmarks: list[str], dtype: str, plan: RolloutPlan) -> Iterator[Row]:
-    """Yield the metrics of each model on each benchmark: an embedded set's test split, or a file."""
+def evaluate_models(
+    models: list[str], benchmarks: list[str], options: EngineOptions, prompting: dict[str, Any], plan: RolloutPlan
+) -> Iterator[Row]:
+    """Yield the metrics of each model on each benchmark: an embedded set's test split, or a file.
+
+    prompting: as in `open_policy`.
+    """
     sets = {name: list(read_problems(name, "test")) for name in benchmarks}
     grader = Grader(MEASURED)
     for model_name in models:
-        model, tokenizer, style = load_for_prompts(model_name, dtype, plan.style)
+        policy = open_policy(model_name, options, prompting)
         for name, problems in sets.items():
-            rollouts = sample_rollouts(problems, model, tokenizer, style, plan)
+            rollouts = sample_rollouts(problems, policy, plan)
             metrics = measure(score_windows(rollouts, grader))
             about = {"model": model_name, "benchmark": name, **asdict(plan.sampling), "versions": versions()}
             yield Row(f"{model_name} on {name}", about, metrics)

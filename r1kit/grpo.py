@@ -18,12 +18,12 @@ from r1kit.grader import Grader
 from r1kit.jail import Mode
 from r1kit.jsonl import Record, read_records, write_records
 from r1kit.live import RunView, draw_curves, say
-from r1kit.prompts import PromptStyle, render_prompt, takes_special_tokens
+from r1kit.prompts import Prompting, PromptStyle, render_prompt
 from r1kit.records import content_hash
 from r1kit.reward import score_windows
 from r1kit.reward_spec import Options, RewardPart
 from r1kit.rewards import JUDGED, REWARDS
-from r1kit.rollout import RolloutPlan, load_for_prompts, sample_rollouts
+from r1kit.rollout import RolloutPlan, loaded_policy, sample_rollouts, style_of
 from r1kit.run_folder import CHECKPOINTS, read_log
 from r1kit.verdict import judge_rollout, kind_of
 
@@ -170,10 +170,12 @@ def train_grpo(
         KeyboardInterrupt: after Ctrl-C; the step is finished and a checkpoint saved first.
     """
     from r1kit.callbacks import RunCallback
-    from r1kit.model import end_token_ids, save_model
+    from r1kit.model import end_token_ids, load_model, save_model
     from r1kit.trainer import RolloutGrader
 
-    model, tokenizer, style = load_for_prompts(plan.model, plan.dtype, plan.style)
+    model, tokenizer = load_model(plan.model, plan.dtype)
+    style = plan.style or style_of(plan.model, tokenizer)
+    prompting = Prompting(style)
     card = _card(problems, style, plan)
 
     def evaluate(name: str) -> list[Record]:
@@ -186,8 +188,8 @@ def train_grpo(
     say(f"{plan.steps} steps of {groups} prompts, {plan.n} completions each, out of {len(problems)} problems; {folder}")
     before = evaluate("eval-before.jsonl")
     (folder / "eval-after.jsonl").unlink(missing_ok=True)  # of a run that is made longer
-    prompts = [render_prompt(problem, style, tokenizer) for problem in problems]
-    ids = tokenizer(prompts, add_special_tokens=takes_special_tokens(style))["input_ids"]
+    prompts = [render_prompt(problem, prompting, tokenizer) for problem in problems]
+    ids = tokenizer(prompts, add_special_tokens=not prompting.is_chat)["input_ids"]
     counted = [p.derive(prompt_tokens=len(i)) for p, i in zip(problems, ids, strict=True)]
     grader = RolloutGrader(counted, rewards, plan.n, set(end_token_ids(model, tokenizer).tolist()))
     trainer = new_trainer(model, tokenizer, prompts, style, grader, plan, folder)
@@ -256,7 +258,7 @@ def new_trainer(
         args=GRPOConfig(**settings),
         train_dataset=Dataset.from_dict({"prompt": prompts, "index": list(range(len(prompts)))}),
         processing_class=tokenizer,
-        add_special_tokens=takes_special_tokens(style),
+        add_special_tokens=not Prompting(style).is_chat,
     )
     trainer.remove_callback(PrinterCallback)
     return trainer
@@ -285,7 +287,8 @@ def _evaluate(
     """Yield scored rollouts of the held-out problems, from `path` where an earlier start of the run left them."""
     if not path.exists():
         sampling = Sampling(plan.temperature, 1.0, plan.max_tokens, plan.seed)
-        rollouts = sample_rollouts(problems, model, tokenizer, style, RolloutPlan(plan.eval_samples, sampling))
+        policy = loaded_policy(model, tokenizer, style)
+        rollouts = sample_rollouts(problems, policy, RolloutPlan(plan.eval_samples, sampling))
         grader = Grader(MEASURED, sandbox=plan.sandbox)
         write_records(score_windows(rollouts, grader), str(path))
     yield from read_records(str(path))

@@ -42,26 +42,45 @@ def resolve_model(name: str) -> str:
 def load_model(name: str, dtype: str = "float32") -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
     """Return a causal language model in eval mode and its tokenizer, on the GPU where there is one.
 
+    dtype: torch's name, or auto: bfloat16 on a GPU, float32 on a CPU.
+
     Raises:
         UserError: the name leads to no model, or what it leads to cannot be loaded.
     """
     path = resolve_model(name)
     import torch
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    if dtype == "auto":
+        dtype = "bfloat16" if device == "cuda" else "float32"
     try:
         model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype), use_safetensors=True)
-        tokenizer = AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise UserError(name, f"cannot be loaded ({_first_line(error)})", "check the folder or the hub name") from None
+    return model.to(device).eval(), load_tokenizer(name)
+
+
+def load_tokenizer(name: str) -> "PreTrainedTokenizerBase":
+    """Return the tokenizer of a model, which pads on the left.
+
+    Raises:
+        UserError: the name leads to no model, or its tokenizer cannot be loaded.
+    """
+    path = resolve_model(name)
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except (OSError, ValueError, KeyError) as error:
         raise UserError(name, f"cannot be loaded ({_first_line(error)})", "check the folder or the hub name") from None
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return model.to(device).eval(), tokenizer
+    return tokenizer
 
 
 def _first_line(error: Exception) -> str:
@@ -94,6 +113,12 @@ def read_card(name: str) -> dict[str, Any]:
     """Return what r1kit.json says of a model, {} where there is none."""
     path = Path(resolve_model(name)) / CARD
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def fingerprint(name: str) -> dict[str, list[int]]:
+    """Return the size and the time of change (ns) of a model folder's weights, by file; {} for a hub name."""
+    weights = sorted(Path(resolve_model(name)).glob("*.safetensors"))
+    return {path.name: [path.stat().st_size, path.stat().st_mtime_ns] for path in weights}
 
 
 def versions() -> dict[str, str]:

@@ -1,9 +1,11 @@
-"""Prompt styles: how a problem becomes the text that a model continues."""
+"""Prompts: how a problem becomes the text, or the chat messages, that a model continues."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
 
-from r1kit.errors import UserError
-from r1kit.jsonl import Record
+from r1kit.errors import UsageError, UserError
+from r1kit.jsonl import Record, read_records
+from r1kit.records import Message, as_problem
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -22,7 +24,26 @@ R1_ZERO_PREAMBLE = (
 STEP_BY_STEP = {"en": " Let's think step by step.", "zh": "让我们一步一步地思考。"}
 
 
-def encode_prompt(problem: Record, style: PromptStyle, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+@dataclass(frozen=True)
+class Prompting:
+    """How prompts are written."""
+
+    style: PromptStyle
+    system: str | None = None  # where the problem has none of its own; chat and cot
+    prefill: str = ""  # the beginning of every completion, written for the model
+    examples: tuple[tuple[str, str], ...] = ()  # few-shot: prompts and what is said to them
+
+    def __post_init__(self) -> None:
+        if self.system is not None and not self.is_chat:
+            raise UsageError("--system", f"{self.style} has no system prompt", "use --prompt-style chat or cot")
+
+    @property
+    def is_chat(self) -> bool:
+        """Whether a chat template writes the prompt, and with it the special tokens."""
+        return self.style in ("chat", "cot")
+
+
+def encode_prompt(problem: Record, prompting: Prompting, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     """Return the token ids (T,) that the model is to continue.
 
     A chat template writes its own special tokens; the other styles get those that the tokenizer adds.
@@ -30,35 +51,49 @@ def encode_prompt(problem: Record, style: PromptStyle, tokenizer: "PreTrainedTok
     Raises:
         UserError: the style does not fit the problem or the tokenizer.
     """
-    text = render_prompt(problem, style, tokenizer)
-    return tokenizer(text, add_special_tokens=takes_special_tokens(style))["input_ids"]
+    text = render_prompt(problem, prompting, tokenizer)
+    return tokenizer(text, add_special_tokens=not prompting.is_chat)["input_ids"]
 
 
-def takes_special_tokens(style: PromptStyle) -> bool:
-    """Tell whether the tokenizer adds its special tokens: a chat template has written them already."""
-    return style not in ("chat", "cot")
-
-
-def render_prompt(problem: Record, style: PromptStyle, tokenizer: "PreTrainedTokenizerBase") -> str:
-    """Return the exact text of the prompt in one of `STYLES`.
+def render_prompt(problem: Record, prompting: Prompting, tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Return the exact text of the prompt in one of `STYLES`, with the prefill at its end.
 
     r1-zero: the template of DeepSeek-R1's table 1. chat: the model's chat template. cot: the chat template, with
     "think step by step" after the question, in the problem's language. raw: the prompt as it stands.
     """
-    prompt = problem["prompt"]
-    if style == "raw":
-        return _question(problem, style)
-    if style == "r1-zero":
-        return f"{R1_ZERO_PREAMBLE} User: {_question(problem, style)} Assistant:"
+    if not prompting.is_chat:
+        return plain_prompt(problem, prompting)
     if tokenizer.chat_template is None:
-        raise UserError("--prompt-style", f"{style} needs a chat template, which the model lacks", "use r1-zero or raw")
-    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
-    if problem.get("system"):
-        messages.insert(0, {"role": "system", "content": problem["system"]})
-    if style == "cot":
+        what = f"{prompting.style} needs a chat template, which the model lacks"
+        raise UserError("--prompt-style", what, "use r1-zero or raw")
+    messages = chat_messages(problem, prompting)
+    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True) + prompting.prefill
+
+
+def plain_prompt(problem: Record, prompting: Prompting) -> str:
+    """Return a prompt of style r1-zero or raw, few-shot examples before it, with the prefill at its end."""
+    turns = [*prompting.examples, (_question(problem, prompting.style), prompting.prefill)]
+    if prompting.style == "raw":
+        return "\n\n".join(question + said for question, said in turns)
+    told = [(question, said and f" {said.lstrip(' ')}") for question, said in turns]
+    return R1_ZERO_PREAMBLE + "".join(f" User: {question} Assistant:{said}" for question, said in told)
+
+
+def chat_messages(problem: Record, prompting: Prompting) -> list[Message]:
+    """Return the messages of style chat or cot: system prompt, few-shot examples, then the problem's own."""
+    prompt = problem["prompt"]
+    asked: list[Message] = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+    system = problem.get("system") or prompting.system
+    messages: list[Message] = [{"role": "system", "content": system}] if system else []
+    if not messages and asked[0]["role"] == "system":
+        messages.append(asked.pop(0))
+    for question, said in prompting.examples:
+        messages += [{"role": "user", "content": question}, {"role": "assistant", "content": said}]
+    messages += asked
+    if prompting.style == "cot":
         ask = STEP_BY_STEP.get(problem.get("language", "en"), STEP_BY_STEP["en"])
         messages[-1] = {**messages[-1], "content": messages[-1]["content"] + ask}
-    return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    return messages
 
 
 def _question(problem: Record, style: PromptStyle) -> str:
@@ -71,6 +106,21 @@ def _question(problem: Record, style: PromptStyle) -> str:
             problem.place, f"a prompt of {len(prompt)} messages does not fit {style}", "use --prompt-style chat"
         )
     return prompt[0]["content"]
+
+
+def read_examples(path: str) -> tuple[tuple[str, str], ...]:
+    """Return the few-shot examples of a JSON Lines file: prompts, and what is said to them (completion, else answer).
+
+    Raises:
+        UserError: a row lacks one of them, or its prompt is no text.
+    """
+    examples = []
+    for row in map(as_problem, read_records(path)):
+        said = row.get("completion") or row.need("answer", "an example needs a completion or an answer")
+        if not isinstance(row["prompt"], str):
+            raise UserError(row.place, "the prompt is no text", "give an example one question and one completion")
+        examples.append((row["prompt"], str(said)))
+    return tuple(examples)
 
 
 def default_style(card: dict[str, object], tokenizer: "PreTrainedTokenizerBase") -> PromptStyle:

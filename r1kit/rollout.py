@@ -1,14 +1,22 @@
-"""Problems to rollouts: n completions of each prompt, as records, in input order."""
+"""Problems to rollouts: n completions of each prompt, as records, with the place of each in the output."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+import copy
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from r1kit.engines import Completion, Sampling
-from r1kit.errors import UserError
-from r1kit.jsonl import Record
-from r1kit.prompts import PromptStyle, default_style, encode_prompt
+from r1kit.engines import Completion, Engine, Prompt, Request, Sampling
+from r1kit.engines.opening import EngineOptions, choose_engine, open_engine
+from r1kit.errors import UsageError, UserError
+from r1kit.journal import Journal
+from r1kit.jsonl import STDIO, Record, write_records
+from r1kit.model import fingerprint, load_tokenizer, read_card
+from r1kit.ordered import Placed, in_order
+from r1kit.prompts import Prompting, PromptStyle, chat_messages, default_style, encode_prompt, plain_prompt
 from r1kit.records import unique_problems
 
 if TYPE_CHECKING:
@@ -21,89 +29,228 @@ class RolloutPlan:
 
     n: int = 1  # completions of each problem
     sampling: Sampling = field(default_factory=Sampling)
-    style: PromptStyle | None = None  # None: the model's own
-    batch_size: int = 256  # completions generated side by side
     with_logprobs: bool = False
 
 
-def rollout_problems(problems: Iterable[Record], model_name: str, dtype: str, plan: RolloutPlan) -> Iterator[Record]:
-    """Yield the rollouts of problems as they stream in; the model is loaded once the first ones are read."""
-    windows = _windows(problems, plan)
-    first = next(windows, None)
-    if first is None:
+@dataclass
+class RolloutSummary:
+    """What could not be drawn."""
+
+    rollouts: int = 0
+    errors: int = 0
+    first_error: str = ""
+
+    def watch(self, placed: Iterable[Placed]) -> Iterator[Placed]:
+        """Yield rollouts, and count them."""
+        for item in placed:
+            self.rollouts += 1
+            if item.record["finish_reason"] == "error":
+                self.first_error = self.first_error or f'"{item.record["id"]}": {item.record["error"]}'
+                self.errors += 1
+            yield item
+
+    def check(self) -> None:
+        """Raise a UserError where completions could not be drawn."""
+        if self.errors:
+            what = f"{self.errors} of {self.rollouts} completions could not be drawn, the first of {self.first_error}"
+            raise UserError("rollouts", what, 'their records say finish_reason "error" and why')
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A model in an engine, with the way it is prompted: what completions are drawn from."""
+
+    engine: Engine
+    tokenizer: "PreTrainedTokenizerBase | None"  # None: a server has it
+    prompting: Prompting
+
+    def prompt(self, problem: Record) -> Prompt:
+        """Return what the engine is to continue.
+
+        Raises:
+            UserError: the style does not fit the problem or the model, or there is nothing to continue.
+        """
+        if self.tokenizer is not None:
+            prompt: Prompt = encode_prompt(problem, self.prompting, self.tokenizer)
+        elif self.prompting.is_chat:
+            prefill = {"role": "assistant", "content": self.prompting.prefill}
+            prompt = chat_messages(problem, self.prompting) + ([prefill] if prefill["content"] else [])  # type: ignore[list-item]
+        else:
+            prompt = plain_prompt(problem, self.prompting)
+        if not prompt:
+            raise UserError(problem.place, "the prompt is empty", "give the problem a prompt")
+        return prompt
+
+    def room_after(self, prompt: Prompt) -> int | None:
+        """Return how many tokens the model's window holds after a prompt, None where that is not known."""
+        known = self.engine.window is not None and self.tokenizer is not None
+        return self.engine.window - len(prompt) if known else None  # type: ignore[operator]
+
+
+@dataclass(frozen=True)
+class RolloutRun:
+    """A model, how it is run and prompted, and what is drawn from it."""
+
+    model: str
+    options: EngineOptions
+    prompting: dict[str, Any]  # the fields of Prompting; a style of None is the model's own
+    plan: RolloutPlan
+
+    def settings(self) -> dict[str, Any]:
+        """Return what decides the rollouts, by the names of the flags."""
+        return {
+            "model": self.model,
+            "model_files": fingerprint(self.model) if self.options.engine != "openai" else None,
+            "engine": self.options.engine,
+            "dtype": self.options.dtype,
+            "engine_arg": self.options.settings,
+            **self.prompting,
+            **asdict(self.plan.sampling),
+            "n": self.plan.n,
+            "logprobs": self.plan.with_logprobs,
+        }
+
+    def draw(self, problems: Iterable[Record], done: Callable[[str], set[int]] = lambda _: set()) -> Iterator[Placed]:
+        """Yield rollouts as they are made; the model is loaded once the first problem is read."""
+        stream = iter(problems)
+        first = list(islice(stream, 1))
+        if first:
+            policy = open_policy(self.model, self.options, self.prompting, self.plan.with_logprobs)
+            yield from draw_rollouts(chain(first, stream), policy, self.plan, done)
+
+
+def write_rollouts(
+    problems: Iterable[Record], run: RolloutRun, output: str, resume: bool, overwrite: bool, say: Callable[[str], None]
+) -> None:
+    """Write the rollouts of problems to stdout ("-"), or to a file that can be resumed.
+
+    Raises:
+        UserError: the run cannot be done or resumed, or some completions could not be drawn; the others are written.
+    """
+    if resume and output == STDIO:
+        raise UsageError("--resume", "stdout cannot be resumed", "name a file with -o")
+    if resume and Path(output).is_file() and not Path(f"{output}.part").exists():
+        say(f"{output} is whole; without --resume it is made anew")
         return
-    model, tokenizer, style = load_for_prompts(model_name, dtype, plan.style)
-    for window in chain([first], windows):
-        yield from _rollout_window(window, model, tokenizer, style, plan)
+    engine, why = choose_engine(run.options.engine)
+    if why:
+        say(f"engine {engine}: {why}")
+    run = replace(run, options=replace(run.options, engine=engine))
+    summary = RolloutSummary()
+    if output == STDIO:
+        write_records(in_order(summary.watch(run.draw(problems))), STDIO)
+    else:
+        journal = Journal(output, run.settings(), resume, overwrite)
+        journal.write(summary.watch(run.draw(journal.watch(problems), journal.done)))
+    summary.check()
 
 
-def load_for_prompts(
-    model_name: str, dtype: str, style: PromptStyle | None
-) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase", PromptStyle]:
-    """Return a model, its tokenizer, and the style to prompt it in: as said, else the model's own."""
-    from r1kit.model import load_model, read_card
-
-    model, tokenizer = load_model(model_name, dtype)
-    return model, tokenizer, style or default_style(read_card(model_name), tokenizer)
-
-
-def sample_rollouts(
-    problems: Iterable[Record],
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    style: PromptStyle,
-    plan: RolloutPlan,
-) -> Iterator[Record]:
-    """Yield the rollouts of problems by a model that is loaded."""
-    for window in _windows(problems, plan):
-        yield from _rollout_window(window, model, tokenizer, style, plan)
+def show_prompts(problems: Iterable[Record], run: RolloutRun, count: int) -> Iterator[str]:
+    """Yield the exact prompts of the first `count` problems, each under a line that says whose it is."""
+    tokenizer, prompting = _open_prompting(run.model, run.options, run.prompting)
+    for problem in islice(problems, count):
+        prompt = Policy(None, tokenizer, prompting).prompt(problem)  # type: ignore[arg-type]
+        if isinstance(prompt, list) and tokenizer is not None:
+            yield f"--- {problem['id']}: {len(prompt)} tokens"
+            yield tokenizer.decode(prompt)
+        else:
+            yield f"--- {problem['id']}: as a server gets it"
+            yield prompt if isinstance(prompt, str) else json.dumps(prompt, ensure_ascii=False, indent=2)
 
 
-def _windows(problems: Iterable[Record], plan: RolloutPlan) -> Iterator[list[Record]]:
-    """Yield the problems of one batch after another."""
-    stream = unique_problems(problems)
-    while window := list(islice(stream, max(1, plan.batch_size // plan.n))):
-        yield window
+def open_policy(model: str, options: EngineOptions, prompting: dict[str, Any], with_logprobs: bool = False) -> Policy:
+    """Return the policy of a model.
+
+    Args:
+        prompting: the fields of `Prompting`; a style of None is the model's own.
+    """
+    tokenizer, written = _open_prompting(model, options, prompting)
+    return Policy(open_engine(model, options, tokenizer, with_logprobs), tokenizer, written)
 
 
-def _rollout_window(
-    window: list[Record],
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    style: PromptStyle,
-    plan: RolloutPlan,
-) -> Iterator[Record]:
-    from r1kit.engines.transformers import sample_completions
-
-    prompts = [encode_prompt(problem, style, tokenizer) for problem in window]
-    _check_lengths(window, prompts, getattr(model.config, "max_position_embeddings", None), plan.sampling.max_tokens)
-    keys = [[f"{problem['id']}/{sample}" for sample in range(plan.n)] for problem in window]
-    groups = sample_completions(model, tokenizer, prompts, keys, plan.sampling)
-    for problem, prompt, group in zip(window, prompts, groups, strict=True):
-        for sample, completion in enumerate(group):
-            text = tokenizer.decode(completion.token_ids, skip_special_tokens=True)
-            yield _as_rollout(problem, sample, text, len(prompt), completion, plan)
+def _open_prompting(
+    model: str, options: EngineOptions, prompting: dict[str, Any]
+) -> tuple["PreTrainedTokenizerBase | None", Prompting]:
+    """Return a model's tokenizer, None where a server has it, and how the model is prompted."""
+    tokenizer = None if options.engine == "openai" else load_tokenizer(model)
+    style = prompting["style"] or style_of(model, tokenizer)
+    written = Prompting(**{**prompting, "style": style})
+    if tokenizer is not None and written.is_chat and tokenizer.chat_template is None:
+        what = f"{style} needs a chat template, which the model lacks"
+        raise UserError("--prompt-style", what, "use r1-zero or raw")
+    return tokenizer, written
 
 
-def _as_rollout(
-    problem: Record, sample: int, text: str, prompt_tokens: int, completion: Completion, plan: RolloutPlan
-) -> Record:
+def style_of(model: str, tokenizer: "PreTrainedTokenizerBase | None") -> PromptStyle:
+    """Return the style that a model is prompted in where none is said; of a server's model, chat."""
+    return "chat" if tokenizer is None else default_style(read_card(model), tokenizer)
+
+
+def loaded_policy(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", style: PromptStyle, batch_size: int = 256
+) -> Policy:
+    """Return the policy of a model that is loaded already, in the transformers engine."""
+    from r1kit.engines.transformers import TransformersEngine
+
+    return Policy(TransformersEngine(model, tokenizer, batch_size), tokenizer, Prompting(style))
+
+
+def sample_rollouts(problems: Iterable[Record], policy: Policy, plan: RolloutPlan) -> Iterator[Record]:
+    """Yield the rollouts of problems, in order."""
+    return in_order(draw_rollouts(problems, policy, plan))
+
+
+def draw_rollouts(
+    problems: Iterable[Record], policy: Policy, plan: RolloutPlan, done: Callable[[str], set[int]] = lambda _: set()
+) -> Iterator[Placed]:
+    """Yield the rollouts of problems as their completions finish, without the samples of a problem that are `done`.
+
+    A prompt that leaves no room in the model's window gives rollouts with the finish reason "error".
+    """
+    owners: dict[str, Placed] = {}
+    refused: deque[Placed] = deque()
+    reader = replace(policy, tokenizer=copy.deepcopy(policy.tokenizer))  # it reads in a thread of its own
+
+    def requests() -> Iterator[Request]:
+        for number, problem in enumerate(unique_problems(problems)):
+            owed = sorted(set(range(plan.n)) - done(problem["id"]))
+            prompt = reader.prompt(problem) if owed else ""
+            room = reader.room_after(prompt)
+            for sample in owed:
+                owner = Placed(number, sample, plan.n, problem)
+                if room is not None and room < 1:
+                    refused.append(owner._replace(record=_refuse(problem, sample, len(prompt), policy.engine.window)))
+                    continue
+                key = f"{problem['id']}/{sample}"
+                owners[key] = owner
+                most = plan.sampling.max_tokens
+                yield Request(key, prompt, most if room is None else min(most, room))
+
+    for request, completion in policy.engine.complete(requests(), plan.sampling):
+        while refused:
+            yield refused.popleft()
+        owner = owners.pop(request.key)
+        rollout = as_rollout(owner.record, owner.sample, completion, policy.prompting.prefill, plan.with_logprobs)
+        yield owner._replace(record=rollout)
+    yield from refused
+
+
+def as_rollout(problem: Record, sample: int, completion: Completion, prefill: str, with_logprobs: bool) -> Record:
+    """Return the rollout record of a completion; the prefill is its beginning."""
     rollout = problem.derive(
         sample=sample,
-        completion=text,
+        completion=prefill + completion.text,
         finish_reason=completion.finish_reason,
-        prompt_tokens=prompt_tokens,
-        completion_tokens=len(completion.token_ids),
+        prompt_tokens=completion.prompt_tokens,
+        completion_tokens=completion.completion_tokens,
     )
-    if plan.with_logprobs:
+    if completion.error:
+        rollout["error"] = completion.error
+    if with_logprobs:
         rollout["logprobs"] = [round(value, 6) for value in completion.logprobs]
     return rollout
 
 
-def _check_lengths(window: list[Record], prompts: list[list[int]], limit: int | None, max_tokens: int) -> None:
-    for problem, prompt in zip(window, prompts, strict=True):
-        if not prompt:
-            raise UserError(problem.place, "the prompt is empty", "give the problem a prompt")
-        if limit is not None and len(prompt) + max_tokens > limit:
-            what = f"{len(prompt)} prompt tokens and --max-tokens {max_tokens} pass the model's {limit}"
-            raise UserError(problem.place, what, "lower --max-tokens or shorten the prompt")
+def _refuse(problem: Record, sample: int, prompt_tokens: int, window: int | None) -> Record:
+    why = f"{prompt_tokens} prompt tokens leave no room in the model's window of {window}"
+    return as_rollout(problem, sample, Completion("", "error", [], [], prompt_tokens, 0, why), "", False)

@@ -5,15 +5,14 @@ The methods of TRL 1.16 that it overrides are no public API: tests/test_trainer.
 
 import time
 from collections import defaultdict
-from itertools import groupby
 from typing import Any
 
 import torch
 from trl import GRPOTrainer
 from trl.models import unwrap_model_for_generation
 
-from r1kit.engines import Sampling
-from r1kit.engines.transformers import sample_completions
+from r1kit.engines import Request, Sampling
+from r1kit.engines.transformers import TransformersEngine
 from r1kit.grader import Grader
 from r1kit.jsonl import Record
 from r1kit.reward_spec import RewardPart
@@ -54,19 +53,16 @@ class ReasoningTrainer(GRPOTrainer):
         """Sample one completion for each row; its random numbers belong to (seed, step, process, row)."""
         sampling = Sampling(self.temperature, self.top_p, self.max_completion_length, self.args.seed)
         place = f"{self.state.global_step}/{self.accelerator.process_index}"
-        rows = enumerate(prompt_ids)
-        prompts, keys = [], []
-        for prompt, repeats in groupby(rows, key=lambda row: row[1]):
-            prompts.append(prompt)
-            keys.append([f"{place}/{i}" for i, _ in repeats])
+        requests = [Request(f"{place}/{row}", prompt) for row, prompt in enumerate(prompt_ids)]
         with unwrap_model_for_generation(
             self.model_wrapped,
             self.accelerator,
             gather_deepspeed3_params=self.args.ds3_gather_for_generation,
             gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
         ) as model:
-            groups = sample_completions(model, self.processing_class, prompts, keys, sampling)
-        return [completion.token_ids for group in groups for completion in group]
+            engine = TransformersEngine(model, self.processing_class, len(requests))
+            drawn = {request.key: completion.token_ids for request, completion in engine.complete(requests, sampling)}
+        return [drawn[request.key] for request in requests]
 
     def _get_per_token_logps_and_entropies(
         self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, **kwargs

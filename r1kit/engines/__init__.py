@@ -1,4 +1,4 @@
-"""Where completions come from: requests in, completions with finish reason and log-probabilities out, as they finish."""
+"""Where completions come from: requests in, and completions out as they finish."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -50,7 +50,9 @@ class Completion:
 class Engine(Protocol):
     """Something that completes prompts."""
 
-    window: int | None  # the most tokens of prompt and completion together; None: not known
+    @property
+    def window(self) -> int | None:
+        """The most tokens of prompt and completion together, None where that is not known."""
 
     def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[Request, Completion]]:
         """Yield completions as they finish. Requests are read while others run, as there is room for them.

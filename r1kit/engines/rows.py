@@ -2,7 +2,7 @@
 
 Every completion has a row, in which its tokens stand from the left, each at its own position. So its result does not
 depend on how many rows there are, nor on how long the others are: on a CPU not even in the last bit, where matrix
-products add up each row by itself as long as there are `ROWS` of them or a multiple, and widths are multiples of `STEP`.
+products add up each row by itself as long as their number is a multiple of `ROWS`, and widths are ones of `STEP`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,6 +26,9 @@ NAME = "r1kit_rows"
 
 class RowLayer(CacheLayerMixin):
     """Keys and values (R, H, room, size) of one layer; H is the number of key-value heads."""
+
+    keys: torch.Tensor
+    values: torch.Tensor
 
     def __init__(self, rows: "Rows"):
         super().__init__()

@@ -109,7 +109,7 @@ class _Batch:
 
     def _row(self, request: Request) -> _Row:
         prompt = request.prompt
-        assert isinstance(prompt, list) and prompt, "this engine takes token ids"
+        assert prompt, "a prompt holds a token"
         most = self.sampling.max_tokens if request.max_tokens is None else request.max_tokens
         return _Row(request, prompt, RandomNumbers(self.sampling.seed, request.key), most)  # type: ignore[arg-type]
 
