@@ -1,90 +1,178 @@
-import numpy as np
+import random
+
 import pytest
 import torch
 
-from r1kit.engines import Sampling
-from r1kit.engines.transformers import draw_tokens, sample_completions
+from r1kit.engines import Request, Sampling
+from r1kit.engines.transformers import TransformersEngine
+
+TEXTS = ("1 + 2 = ", "What is the capital of France?", "x")
+KEYS = (("a/0", "a/1", "a/2"), ("b/0",), ("c/0", "c/1"))
 
 
 def prompts(tokenizer, *texts):
     return [tokenizer(text)["input_ids"] for text in texts]
 
 
-TEXTS = ("1 + 2 = ", "What is the capital of France?", "x")
-KEYS = [["a/0", "a/1", "a/2"], ["b/0"], ["c/0", "c/1"]]
+def requests(tokenizer, **fields):
+    """Return the requests of TEXTS with KEYS."""
+    ids = prompts(tokenizer, *TEXTS)
+    return [Request(key, prompt, **fields) for prompt, keys in zip(ids, KEYS, strict=True) for key in keys]
+
+
+def complete(model, tokenizer, asked, sampling, batch_size=64):
+    """Return the completions of requests by key."""
+    engine = TransformersEngine(model, tokenizer, batch_size)
+    return {request.key: completion for request, completion in engine.complete(asked, sampling)}
+
+
+def forward_logprobs(model, prompt, completion, temperature=1.0):
+    """Return the log-probabilities of a completion's tokens by one plain forward pass."""
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([prompt + completion.token_ids])).logits[0]
+    logprobs = (logits / temperature).log_softmax(-1)
+    return [logprobs[len(prompt) + i - 1, token].item() for i, token in enumerate(completion.token_ids)]
 
 
 def test_log_probabilities_equal_a_plain_forward_pass(tiny_model):
     model, tokenizer = tiny_model
-    ids = prompts(tokenizer, *TEXTS)
-    groups = sample_completions(model, tokenizer, ids, KEYS, Sampling(0.7, 0.9, 24))
-    for prompt, group in zip(ids, groups, strict=True):
-        for completion in group:
-            row = torch.tensor([prompt + completion.token_ids])
-            with torch.no_grad():
-                logprobs = (model(input_ids=row).logits[0] / 0.7).log_softmax(-1)
-            expected = [logprobs[len(prompt) + i - 1, token].item() for i, token in enumerate(completion.token_ids)]
-            assert completion.logprobs == pytest.approx(expected, abs=1e-4)
+    asked = requests(tokenizer)
+    completions = complete(model, tokenizer, asked, Sampling(0.7, 0.9, 24))
+    for request in asked:
+        completion = completions[request.key]
+        expected = forward_logprobs(model, request.prompt, completion, 0.7)
+        assert completion.logprobs == pytest.approx(expected, abs=1e-4)
 
 
 def other_models():
-    """Yield tiny models whose caches or positions differ from Llama's."""
+    """Yield tiny models whose attention, caches or positions differ from Llama's."""
     from transformers import (
+        Gemma2Config,
+        Gemma2ForCausalLM,
         Gemma3ForCausalLM,
         Gemma3TextConfig,
         GPT2Config,
         GPT2LMHeadModel,
         MistralConfig,
         MistralForCausalLM,
+        Qwen3Config,
+        Qwen3ForCausalLM,
     )
 
     sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 2}
     heads = {"num_key_value_heads": 1, "head_dim": 16, "vocab_size": 1024}
-    gemma = Gemma3TextConfig(
-        **sizes, **heads, sliding_window=6, layer_types=["sliding_attention", "full_attention", "sliding_attention"]
-    )
-    return (
-        MistralForCausalLM(MistralConfig(**sizes, **heads, sliding_window=6)),
-        Gemma3ForCausalLM(gemma),
-        GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=2, vocab_size=1024)),
-    )
+    kinds = ["sliding_attention", "full_attention", "sliding_attention"]
+    return {
+        "sliding window": lambda: MistralForCausalLM(MistralConfig(**sizes, **heads, sliding_window=6)),
+        "two kinds of layers": lambda: Gemma3ForCausalLM(
+            Gemma3TextConfig(**sizes, **heads, sliding_window=6, layer_types=kinds)
+        ),
+        "capped scores": lambda: Gemma2ForCausalLM(
+            Gemma2Config(**sizes, **heads, sliding_window=6, layer_types=kinds, attn_logit_softcapping=1.0)
+        ),
+        "learned positions": lambda: GPT2LMHeadModel(GPT2Config(n_embd=32, n_layer=2, n_head=2, vocab_size=1024)),
+        "normed queries": lambda: Qwen3ForCausalLM(Qwen3Config(**sizes, **heads)),
+    }
 
 
-@pytest.mark.parametrize("number", range(3), ids=["sliding window", "two kinds of layers", "learned positions"])
-def test_other_kinds_of_attention_give_the_same_log_probabilities(tiny_model, number):
+@pytest.mark.parametrize("kind", other_models())
+def test_other_kinds_of_attention_give_the_same_log_probabilities(tiny_model, kind):
     torch.manual_seed(0)
-    model, tokenizer = other_models()[number].eval(), tiny_model[1]
-    ids = prompts(tokenizer, *TEXTS)
-    groups = sample_completions(model, tokenizer, ids, KEYS, Sampling(max_tokens=24))
-    for prompt, group in zip(ids, groups, strict=True):
-        for completion in group:
-            with torch.no_grad():
-                logprobs = model(input_ids=torch.tensor([prompt + completion.token_ids])).logits[0].log_softmax(-1)
-            expected = [logprobs[len(prompt) + i - 1, token].item() for i, token in enumerate(completion.token_ids)]
-            assert completion.logprobs == pytest.approx(expected, abs=1e-4)
+    model, tokenizer = other_models()[kind]().eval(), tiny_model[1]
+    asked = requests(tokenizer)
+    completions = complete(model, tokenizer, asked, Sampling(max_tokens=24))
+    for request in asked:
+        expected = forward_logprobs(model, request.prompt, completions[request.key])
+        assert completions[request.key].logprobs == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_completion_depends_on_its_seed_and_key_alone(tiny_model):
-    model, tokenizer = tiny_model
-    ids = prompts(tokenizer, *TEXTS)
-    together = sample_completions(model, tokenizer, ids, KEYS, Sampling(max_tokens=24))
-    alone = [
-        sample_completions(model, tokenizer, [p], [k], Sampling(max_tokens=24))[0]
-        for p, k in zip(ids, KEYS, strict=True)
-    ]
-    assert [[c.token_ids for c in g] for g in together] == [[c.token_ids for c in g] for g in alone]
-    other = sample_completions(model, tokenizer, ids, KEYS, Sampling(max_tokens=24, seed=1))
-    assert [[c.token_ids for c in g] for g in together] != [[c.token_ids for c in g] for g in other]
+def test_a_model_with_a_recurrent_state_is_refused(tiny_model):
+    from transformers import MambaConfig, MambaForCausalLM
+
+    from r1kit.errors import UserError
+
+    model = MambaForCausalLM(MambaConfig(hidden_size=16, num_hidden_layers=1, vocab_size=1024))
+    with pytest.raises(UserError, match="mamba is no kind of model that the transformers engine can run"):
+        TransformersEngine(model, tiny_model[1])
+
+
+def many(tokenizer):
+    """Return requests whose prompts and lengths are all over the place."""
+    drawn = random.Random(0)
+    ids = tokenizer("What is 1 + 2 + 3? " * 12)["input_ids"]
+    made = []
+    for number in range(11):
+        prompt = ids[: drawn.choice((1, 2, 5, 16, 17, 18, 40, 70, 90))] + [number]
+        made += [Request(f"{number}/{sample}", prompt, drawn.randint(1, 90)) for sample in range(3)]
+    return made
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), Sampling(0.8, 0.9, top_k=40)])
+def test_neither_batch_size_nor_order_changes_a_bit(tiny_model, sampling):
+    """Not a token, and not a bit of a log-probability."""
+    asked = many(tiny_model[1])
+    reference = complete(*tiny_model, asked, sampling, 64)
+    assert len({completion.completion_tokens for completion in reference.values()}) > 10
+    for batch_size in (1, 2, 5, 16, 31):
+        assert complete(*tiny_model, asked, sampling, batch_size) == reference
+    assert complete(*tiny_model, asked[::-1], sampling, 7) == reference
+    assert complete(*tiny_model, asked[4:5], sampling)[asked[4].key] == reference[asked[4].key]
+
+
+def test_the_embedded_base_neither():
+    from r1kit.model import load_model
+
+    model, tokenizer = load_model("base")
+    asked = many(tokenizer)
+    reference = complete(model, tokenizer, asked, Sampling(), 64)
+    assert complete(model, tokenizer, asked[::-1], Sampling(), 3) == reference
+
+
+def test_another_seed_or_key_is_another_completion(tiny_model):
+    asked = requests(tiny_model[1])
+    one = complete(*tiny_model, asked, Sampling(max_tokens=24))
+    other = complete(*tiny_model, asked, Sampling(max_tokens=24, seed=1))
+    assert all(one[key].token_ids != other[key].token_ids for key in one)
+    assert one["a/0"].token_ids != one["a/1"].token_ids
 
 
 def test_greedy_is_what_generate_says(tiny_model):
     model, tokenizer = tiny_model
-    ids = prompts(tokenizer, *TEXTS)
-    groups = sample_completions(model, tokenizer, ids, [["x"]] * 3, Sampling(0.0, max_tokens=80))
-    for prompt, [completion] in zip(ids, groups, strict=True):
-        row = torch.tensor([prompt])
+    asked = requests(tokenizer)
+    for key, completion in complete(model, tokenizer, asked, Sampling(0.0, max_tokens=80)).items():
+        row = torch.tensor([next(request.prompt for request in asked if request.key == key)])
         expected = model.generate(row, attention_mask=torch.ones_like(row), do_sample=False, max_new_tokens=80)
-        assert completion.token_ids == expected[0, len(prompt) :].tolist()
+        assert completion.token_ids == expected[0, row.shape[1] :].tolist()
+
+
+def test_the_models_own_attention_is_back_afterwards(tiny_model):
+    model, tokenizer = tiny_model
+    before = model.config._attn_implementation
+    stream = TransformersEngine(model, tokenizer).complete(requests(tokenizer), Sampling(max_tokens=4))
+    next(stream)
+    assert model.config._attn_implementation == before
+    stream.close()
+
+
+def test_the_fused_attention_of_gpus_gives_the_same(tiny_model, monkeypatch):
+    """Its code runs on a CPU too; there it is not the one that is used."""
+    from r1kit.engines import rows
+
+    asked = requests(tiny_model[1])
+    ours = complete(*tiny_model, asked, Sampling(max_tokens=24))
+    used = []
+
+    def fused(query, key, value, mask, scaling, softcap):
+        used.append(query.shape[2])
+        return rows._attend_fused(query, key, value, mask, scaling)
+
+    monkeypatch.setattr(rows, "_attend_by_products", fused)
+    theirs = complete(*tiny_model, asked, Sampling(max_tokens=24))
+    assert 1 in used
+    assert max(used) > 1
+    for key, completion in ours.items():
+        assert theirs[key].token_ids == completion.token_ids
+        assert theirs[key].logprobs == pytest.approx(completion.logprobs, abs=1e-5)
 
 
 def test_a_completion_ends_at_the_end_token_or_at_the_limit():
@@ -92,37 +180,62 @@ def test_a_completion_ends_at_the_end_token_or_at_the_limit():
     from r1kit.model import load_model
 
     model, tokenizer = load_model("base")
-    ids = prompts(tokenizer, "User: What is 1 + 2 + 3?\nAssistant:")
-    [group] = sample_completions(model, tokenizer, ids, [[str(i) for i in range(64)]], Sampling(max_tokens=12))
-    reasons = {completion.finish_reason for completion in group}
-    assert reasons == {"stop", "length"}
+    [prompt] = prompts(tokenizer, "User: What is 1 + 2 + 3?\nAssistant:")
+    group = complete(model, tokenizer, [Request(str(i), prompt) for i in range(64)], Sampling(max_tokens=12)).values()
+    assert {completion.finish_reason for completion in group} == {"stop", "length"}
     for completion in group:
         assert (completion.token_ids[-1] == tokenizer.eos_token_id) == (completion.finish_reason == "stop")
         assert tokenizer.eos_token_id not in completion.token_ids[:-1]
         assert completion.finish_reason == "stop" or len(completion.token_ids) == 12
+        assert completion.completion_tokens == len(completion.token_ids) == len(completion.logprobs)
+        assert completion.text == tokenizer.decode(completion.token_ids, skip_special_tokens=True)
 
 
-def chi_square(counts, expected):
-    return float((((counts - expected) ** 2) / expected).sum())
+def test_a_stop_text_ends_a_completion_with_the_token_that_completes_it():
+    from r1kit.model import load_model
+
+    model, tokenizer = load_model("base")
+    [prompt] = prompts(tokenizer, "User: What is 1 + 2 + 3?\nAssistant:")
+    asked = [Request(str(i), prompt) for i in range(32)]
+    whole = complete(model, tokenizer, asked, Sampling(max_tokens=40))
+    cut = complete(model, tokenizer, asked, Sampling(max_tokens=40, stop=("+", "is")))
+    stopped = 0
+    for key, completion in cut.items():
+        assert whole[key].token_ids[: len(completion.token_ids)] == completion.token_ids
+        held = [stop for stop in ("+", "is") if stop in completion.text]
+        stopped += bool(held)
+        assert not held or completion.finish_reason == "stop"
+        before = tokenizer.decode(completion.token_ids[:-1], skip_special_tokens=True)
+        assert "+" not in before
+        assert "is" not in before
+    assert 0 < stopped < 32
 
 
-@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1.0), (0.5, 1.0), (1.0, 0.8)])
-def test_tokens_are_drawn_as_the_softmax_says(temperature, top_p):
-    logits = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0, -2.0])
-    draws = 50_000
-    uniform = torch.from_numpy(np.random.default_rng(0).random(draws))
-    chosen, _ = draw_tokens(logits.expand(draws, -1), uniform, Sampling(temperature, top_p))
-    expected = (logits / temperature).softmax(-1).double()
-    if top_p < 1:  # by hand: 0.564, 0.207, 0.126: the first three pass 0.8
-        expected[3:] = 0
-        expected /= expected.sum()
-    counts = torch.bincount(chosen, minlength=6).double()
-    allowed = expected > 0
-    assert counts[~allowed].sum() == 0
-    limit = {5: 20.5, 2: 13.8}[int(allowed.sum()) - 1]  # the 99.9 % points of chi-square, by degrees of freedom
-    assert chi_square(counts[allowed], expected[allowed] * draws) < limit
+def test_completions_leave_before_the_last_request_is_read(tiny_model):
+    """A slow input stalls nothing that runs."""
+    import threading
+
+    asked, come = requests(tiny_model[1], max_tokens=5), threading.Event()
+
+    def slowly():
+        yield from asked[:2]
+        come.wait()
+        yield from asked[2:]
+
+    stream = TransformersEngine(*tiny_model).complete(slowly(), Sampling())
+    assert {next(stream)[0].key, next(stream)[0].key} == {"a/0", "a/1"}
+    come.set()
+    assert {request.key for request, _ in stream} == {"a/2", "b/0", "c/0", "c/1"}
 
 
-def test_the_largest_random_number_draws_a_token_of_the_vocabulary():
-    chosen, _ = draw_tokens(torch.zeros(1, 7), torch.tensor([1 - 1e-16], dtype=torch.float64), Sampling())
-    assert chosen.tolist() == [6]
+def test_what_reading_raises_comes_after_the_completions_before_it(tiny_model):
+    asked = requests(tiny_model[1], max_tokens=30)
+
+    def broken():
+        yield from asked[:3]
+        raise ValueError("line 4")
+
+    stream = TransformersEngine(*tiny_model).complete(broken(), Sampling())
+    assert {next(stream)[0].key for _ in range(3)} == {"a/0", "a/1", "a/2"}
+    with pytest.raises(ValueError, match="line 4"):
+        next(stream)
