@@ -105,13 +105,14 @@ def write_records(records: Iterable[dict[str, Any]], output: str) -> int:
 def open_output(output: str) -> Iterator[TextIO]:
     """Open stdout ("-"), or OUTPUT.part, which becomes OUTPUT when the block ends without an error.
 
-    A closed stdout ends the command quietly, with exit code 0.
+    While records go to stdout, whatever else a library prints there goes to stderr. A closed stdout ends the command
+    quietly, with exit code 0.
     """
     if output == STDIO:
         try:
-            yield sys.stdout
+            with _stdout_of_our_own() as file:
+                yield file
         except BrokenPipeError:  # the reader has what it wanted
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
             raise SystemExit(0) from None
         return
     path, part = Path(output), Path(output + ".part")
@@ -131,3 +132,17 @@ def open_output(output: str) -> Iterator[TextIO]:
             print(f"r1kit: what was done before the error is kept in {part}", file=sys.stderr)  # noqa: T201
         raise
     part.replace(path)
+
+
+@contextmanager
+def _stdout_of_our_own() -> Iterator[TextIO]:
+    """Open stdout as a file that nobody else writes to; file descriptor 1 is stderr until the block ends."""
+    sys.stdout.flush()
+    ours = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with os.fdopen(os.dup(ours), "w", encoding="utf-8", newline="\n") as file:
+            yield file
+    finally:
+        os.dup2(ours, 1)
+        os.close(ours)

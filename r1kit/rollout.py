@@ -110,12 +110,15 @@ class RolloutRun:
             "logprobs": self.plan.with_logprobs,
         }
 
-    def draw(self, problems: Iterable[Record], done: Callable[[str], set[int]] = lambda _: set()) -> Iterator[Placed]:
-        """Yield rollouts as they are made; the model is loaded once the first problem is read."""
+    def draw(
+        self, problems: Iterable[Record], done: Callable[[str], set[int]], opened: Callable[[], None]
+    ) -> Iterator[Placed]:
+        """Yield rollouts as they are made. Once the first problem is read, the model is loaded and `opened` called."""
         stream = iter(problems)
         first = list(islice(stream, 1))
         if first:
             policy = open_policy(self.model, self.options, self.prompting, self.plan.with_logprobs)
+            opened()
             yield from draw_rollouts(chain(first, stream), policy, self.plan, done)
 
 
@@ -133,15 +136,18 @@ def write_rollouts(
         say(f"{output} is whole; without --resume it is made anew")
         return
     engine, why = choose_engine(run.options.engine)
-    if why:
-        say(f"engine {engine}: {why}")
     run = replace(run, options=replace(run.options, engine=engine))
     summary = RolloutSummary()
+
+    def opened() -> None:
+        if why:
+            say(f"engine {engine}: {why}")
+
     if output == STDIO:
-        write_records(in_order(summary.watch(run.draw(problems))), STDIO)
+        write_records(in_order(summary.watch(run.draw(problems, lambda _: set(), opened))), STDIO)
     else:
         journal = Journal(output, run.settings(), resume, overwrite)
-        journal.write(summary.watch(run.draw(journal.watch(problems), journal.done)))
+        journal.write(summary.watch(run.draw(journal.watch(problems), journal.done, opened)))
     summary.check()
 
 

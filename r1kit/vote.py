@@ -12,7 +12,7 @@ section 4.2; Snell et al. 2024 (arXiv 2408.03314), section 5.1.
 
 import operator
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from math import exp, fsum
@@ -192,7 +192,7 @@ def hold_votes(rollouts: Iterable[Record], plan: VotePlan, summary: "VoteSummary
         UserError: the rollouts of one problem do not stand together, are more than `plan.early`, or lack a field.
     """
     for members in rollouts_by_problem(rollouts):
-        poll = _early_poll(members, plan) if plan.early else _whole_poll(list(members), plan)
+        poll = _early_poll(members, plan) if plan.early else poll_of(list(members), plan)
         vote = poll.record()
         summary.add(vote, poll)
         yield vote
@@ -202,7 +202,8 @@ def hold_votes(rollouts: Iterable[Record], plan: VotePlan, summary: "VoteSummary
             raise UserError(vote.place, what, "give --early the number that each problem has")
 
 
-def _whole_poll(members: list[Record], plan: VotePlan) -> Poll:
+def poll_of(members: Sequence[Record], plan: VotePlan) -> Poll:
+    """Return the votes of the rollouts of one problem."""
     poll = Poll(members[0], plan, len(members))
     for rollout in members:
         poll.cast(rollout)
@@ -272,7 +273,7 @@ class VoteSummary:
         if most < 2:
             return []
         total = self.sizes.total()
-        rows = ["       n  accuracy (95 % interval over problems; mean over all subsets of n rollouts)"]
+        rows = ["       n  accuracy (95 % interval over problems; mean over subsets of n rollouts)"]
         for running, size in zip(self.accuracies, (1 << power for power in range(most.bit_length())), strict=False):
             of = "" if running.count == total else f"  ({running.count} of {total} problems)"
             rows.append(f"{size:>8}  {percent(running.estimate(0, 1))}{of}")

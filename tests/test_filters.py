@@ -12,7 +12,7 @@ ROLLOUTS = [
     {**p, "sample": 0, "completion": p["answer"], "finish_reason": "stop", "prompt_tokens": 5, "completion_tokens": 2}
     for p in PROBLEMS
 ]
-ROLLOUT = ("rollout", "--model", "base", "--max-tokens", "8", "--batch-size", "1")
+ROLLOUT = ("rollout", "--model", "base", "--engine", "transformers", "--max-tokens", "8", "--batch-size", "1")
 # command, its input, and whether one record goes in for one that comes out
 FILTERS = {
     "data": (("data",), PROBLEMS),
@@ -133,7 +133,7 @@ def pipe(commands):
     return run, statuses.split()
 
 
-ROLL = "r1kit data arith --split test | r1kit rollout --model base -n 8 --max-tokens 64"
+ROLL = "r1kit data arith --split test | r1kit rollout --model base --engine transformers -n 8 --max-tokens 64"
 
 
 def test_the_whole_pipe():

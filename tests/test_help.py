@@ -4,7 +4,7 @@ import sys
 import pytest
 from conftest import REPO, r1kit
 
-COMMANDS = ("data", "rollout", "reward", "vote", "eval", "grpo")
+COMMANDS = ("data", "rollout", "reward", "vote", "eval", "compute-optimal", "grpo")
 HEAVY = ("torch", "transformers", "trl", "datasets", "sympy", "numpy", "math_verify", "rich", "vllm")
 
 

@@ -8,7 +8,6 @@ import asyncio
 import json
 import queue
 import re
-import sys
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -89,8 +88,7 @@ class OpenAIEngine:
         finally:
             with suppress(RuntimeError):  # the loop is closed: all is done
                 loop.call_soon_threadsafe(task.cancel)
-            if not sys.is_finalizing():  # a daemon has stopped by then
-                thread.join()
+            thread.join()
             with suppress(BaseException):  # what reading raised was raised above, or something before it was
                 feed.close()
 

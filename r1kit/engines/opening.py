@@ -62,7 +62,7 @@ def open_engine(
 
     Args:
         tokenizer: the model's; a server has its own.
-        with_logprobs: whether a server is asked for log-probabilities; the other engines return them anyway.
+        with_logprobs: whether vLLM or a server is asked for log-probabilities; the transformers engine has them anyway.
 
     Raises:
         UserError: the engine is not there, or cannot open the model.
@@ -86,7 +86,7 @@ def open_engine(
         from r1kit.engines.vllm import VllmEngine
 
         most = {"max_num_seqs": options.batch_size} if options.batch_size else {}
-        return VllmEngine(model, tokenizer, options.dtype, {**most, **options.settings})
+        return VllmEngine(model, tokenizer, options.dtype, {**most, **options.settings}, with_logprobs)
     if options.settings:
         what = f"the transformers engine takes no {next(iter(options.settings))}"
         raise UsageError("--engine-arg", what, "use --engine vllm or openai")

@@ -84,11 +84,10 @@ class Judge:
         backoff: float = 1.0,
         timeout: float = 120.0,
     ):
-        """Find the model and the rubric; `rubric` is one of RUBRICS or a file, `timeout` and `backoff` are seconds.
+        """Find the model and the rubric; `rubric` is one of RUBRICS or a file.
 
-        Where `model` is not said, it is the only one that the server has. A request that fails in passing (429, 5xx,
-        no answer in time, a lost connection) is sent again up to `retries` times, after `backoff` seconds, then twice
-        as many each time, and never before the server's Retry-After.
+        Where `model` is not said, it is the only one that the server has. `retries`, `backoff` and `timeout` are as
+        `Server` has them, in seconds.
 
         Raises:
             UserError: the rubric or the server cannot be used.

@@ -1,0 +1,112 @@
+"""vLLM's offline engine, fed and drained as a stream: completions leave while others run and requests still come."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from r1kit.engines import Completion, Request, Sampling
+from r1kit.engines.feed import Feed
+from r1kit.errors import UserError
+from r1kit.model import resolve_model
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+    from vllm import RequestOutput, SamplingParams
+
+AHEAD = 2  # times as many requests as run side by side are in the engine, so that it never waits for one
+
+
+class VllmEngine:
+    """Completes prompts of token ids by vLLM.
+
+    Each completion has a seed of its own, made of (seed, key). What else runs beside it can change the last bits of its
+    logits, and so, rarely, a token.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        tokenizer: "PreTrainedTokenizerBase",
+        dtype: str = "auto",
+        settings: dict[str, Any] | None = None,
+        with_logprobs: bool = False,
+    ):
+        """Load a model; `settings` are arguments of vLLM's `LLM`.
+
+        Log-probabilities are those that the tokens were drawn from: at the temperature, after top-k and top-p.
+
+        Raises:
+            UserError: vLLM cannot open the model, or does not know a setting.
+        """
+        path = resolve_model(model)
+        from vllm import LLM
+
+        usual = {"dtype": dtype, "load_format": "safetensors", "enable_prefix_caching": True}
+        if with_logprobs:
+            usual["logprobs_mode"] = "processed_logprobs"
+        try:
+            self._engine = LLM(model=path, **{**usual, **(settings or {})}).llm_engine
+        except (TypeError, ValueError, RuntimeError, OSError) as error:
+            why = str(error).strip().splitlines() or [type(error).__name__]
+            raise UserError(model, f"vLLM cannot open it ({why[0]})", "see what it says above") from None
+        self.tokenizer, self.with_logprobs = tokenizer, with_logprobs
+        config = self._engine.vllm_config
+        self.window: int | None = config.model_config.max_model_len
+        self._most = AHEAD * config.scheduler_config.max_num_seqs
+        self._number = 0
+
+    def complete(self, requests: Iterable[Request], sampling: Sampling) -> Iterator[tuple[Request, Completion]]:
+        """Yield completions as they finish."""
+        feed = Feed(requests, self._most)
+        asked: dict[str, Request] = {}
+        try:
+            while True:
+                for request in feed.take(self._most - len(asked), wait=not asked):
+                    self._add(request, sampling, asked)
+                if not asked:
+                    break
+                for output in self._engine.step():
+                    if output.finished:
+                        yield asked.pop(output.request_id), self._completion(output)  # type: ignore[arg-type]
+            feed.close()
+        finally:
+            feed.stop()
+            if asked:
+                self._engine.abort_request(list(asked))
+
+    def _add(self, request: Request, sampling: Sampling, asked: dict[str, Request]) -> None:
+        name = str(self._number)
+        self._number += 1
+        asked[name] = request
+        prompt = {"prompt_token_ids": request.prompt}
+        self._engine.add_request(name, prompt, self._parameters(request, sampling))  # type: ignore[arg-type]
+
+    def _parameters(self, request: Request, sampling: Sampling) -> "SamplingParams":
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        digest = hashlib.blake2b(f"{sampling.seed}\x1f{request.key}".encode(), digest_size=7).digest()
+        return SamplingParams(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            top_k=sampling.top_k,
+            max_tokens=sampling.max_tokens if request.max_tokens is None else request.max_tokens,
+            seed=int.from_bytes(digest, "little"),
+            stop=list(sampling.stop),
+            include_stop_str_in_output=True,
+            detokenize=bool(sampling.stop),
+            logprobs=0 if self.with_logprobs else None,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+    def _completion(self, output: "RequestOutput") -> Completion:
+        drawn = output.outputs[0]
+        tokens = list(drawn.token_ids)
+        text = self.tokenizer.decode(tokens, skip_special_tokens=True)
+        places = zip(drawn.logprobs or (), tokens, strict=False)
+        logprobs = [place[token].logprob for place, token in places if place is not None]
+        count = len(output.prompt_token_ids or ())
+        if drawn.finish_reason not in ("stop", "length"):
+            why = f"vLLM ended it: {drawn.finish_reason}"
+            return Completion(text, "error", tokens, logprobs, count, len(tokens), why)
+        return Completion(text, drawn.finish_reason, tokens, logprobs, count, len(tokens))  # type: ignore[arg-type]
