@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from r1kit.errors import UsageError, UserError
 from r1kit.jail import Mode
 from r1kit.jsonl import STDIO, read_records, write_records
 from r1kit.prompts import PromptStyle
-from r1kit.records import VoteMethod
+from r1kit.records import SearchName, VoteMethod
 
 app = typer.Typer(
     help="Every stage of DeepSeek-R1 as one command: JSON Lines in, JSON Lines or a model out.",
@@ -78,6 +79,10 @@ Split = Annotated[str, typer.Option(help="Split of an embedded set: train or tes
 BatchSize = Annotated[
     int | None,
     typer.Option(min=1, help="Completions side by side; default 256, in flight to a server 64, vLLM's own in vLLM."),
+]
+Search = Annotated[
+    SearchName | None,
+    typer.Option(help="Search for N candidates instead of sampling them; auto: as --policy says for each problem."),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with what was done before.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Begin anew where a run did not end.")]
@@ -148,10 +153,21 @@ def rollout(
     max_model_len: Annotated[int | None, typer.Option(min=1, help="Tokens of prompt and completion (vLLM).")] = None,
     enable_prefix_caching: Annotated[bool, typer.Option(help="Compute the beginnings of prompts once (vLLM).")] = True,
     logprobs: Annotated[bool, typer.Option("--logprobs", help="Add the log-probability of every token.")] = False,
+    search: Search = None,
+    prm: Annotated[str | None, typer.Option(help="Process reward model of the search: folder or hub name.")] = None,
+    width: Annotated[int, typer.Option(min=1, help="Continuations of each step that is kept (M); N/M are kept.")] = 4,
+    lookahead: Annotated[int, typer.Option(min=0, help="Greedy steps by which lookahead scores a step.")] = 1,
+    aggregate: Annotated[
+        str, typer.Option(help="Score of a solution from its steps': last, min, prod or mean.")
+    ] = "last",
+    separator: Annotated[str, typer.Option(help="What ends a step.")] = "\\n\\n",
+    max_steps: Annotated[int, typer.Option(min=1, help="Steps of a search; the last one runs to the end.")] = 64,
+    policy: Annotated[str | None, typer.Option(help="File of compute-optimal, for --search auto.")] = None,
+    budget: Annotated[int | None, typer.Option(min=1, help="Most candidates of a problem with --search auto.")] = None,
     resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Sample n completions of each problem.
+    """Sample n completions of each problem, or search for them under a process reward model.
 
     Reads problems, adds sample, completion, finish_reason, prompt_tokens and completion_tokens. Streams, in input
     order. A file given with -o can be resumed after any kind of end. A prompt that is longer than the model's window
@@ -164,12 +180,15 @@ def rollout(
         r1kit rollout --model out/zero --temperature 0 problems.jsonl | jq -r .completion
 
         r1kit rollout --model Qwen/Qwen3-8B --engine openai --url http://localhost:8000/v1 problems.jsonl
+
+        r1kit rollout --model base --search beam -n 16 --prm out/prm p.jsonl | r1kit vote --method best-of-n --by score
     """
     from r1kit.data import read_problems
     from r1kit.engines import Sampling
     from r1kit.engines.opening import EngineOptions, engine_settings
     from r1kit.prompts import read_examples
     from r1kit.rollout import RolloutPlan, RolloutRun, show_prompts, write_rollouts
+    from r1kit.searching import search_options
 
     knobs = {
         "tensor_parallel_size": tensor_parallel_size,
@@ -181,7 +200,11 @@ def rollout(
     examples = read_examples(few_shot) if few_shot else ()
     prompting = {"style": prompt_style, "system": system, "prefill": _unescape(prefill), "examples": examples}
     sampling = Sampling(temperature, top_p, max_tokens, seed, top_k, tuple(map(_unescape, stop or ())))
-    run = RolloutRun(model, options, prompting, RolloutPlan(n, sampling, logprobs))
+    run = RolloutRun(model, options, prompting, RolloutPlan(n, sampling, logprobs), None)
+    if search is not None:
+        searched = budget if search == "auto" else n
+        shape = (searched, width, lookahead, aggregate, _unescape(separator), max_steps)
+        run = replace(run, search=search_options(search, shape, prm, policy))
     if show_prompt:
         _say(show_prompts(read_problems(problems), run, show_prompt))
         return

@@ -19,8 +19,17 @@ from r1kit.ordered import Placed
 class Journal:
     """The records of a run by id and sample: those of an earlier start that is resumed, and those that are added."""
 
-    def __init__(self, output: str, settings: dict[str, Any], resume: bool = False, overwrite: bool = False):
+    def __init__(
+        self,
+        output: str,
+        settings: dict[str, Any],
+        resume: bool = False,
+        overwrite: bool = False,
+        whole_groups: bool = False,
+    ):
         """Begin a run with `settings`, or find out what is done of it.
+
+        whole_groups: all records of a problem come together; so the last one's may lack some, and are made again.
 
         Raises:
             UserError: the output cannot be written, what is there is of a run with other settings, or nobody said
@@ -35,7 +44,7 @@ class Journal:
             self._begin(settings)
         elif resume:
             self._refuse_changes(json.loads(json.dumps(settings)))
-            self._find_done()
+            self._find_done(whole_groups)
         else:
             what = "holds what was done of a run that did not end"
             raise UserError(str(self.part), what, "say --resume to go on with it, or --overwrite to begin anew")
@@ -116,8 +125,8 @@ class Journal:
                 what = f"the run has {key} {before.get(key)!r}, not {now.get(key)!r}"
                 raise UserError(str(self.part), what, "resume with the same settings, or say --overwrite")
 
-    def _find_done(self) -> None:
-        """Find the lines that are whole, and cut off a torn last one."""
+    def _find_done(self, whole_groups: bool) -> None:
+        """Find the lines that are whole, and cut off a torn last one, or the last group."""
         end = 0
         with self.part.open("r+b") as file:
             for line in file:
@@ -126,6 +135,9 @@ class Journal:
                 record = json.loads(line)
                 self._lines.setdefault(record["id"], {})[record["sample"]] = (end, len(line))
                 end += len(line)
+            if whole_groups and self._lines:
+                _, last = self._lines.popitem()
+                end = min(start for start, _ in last.values())
             file.truncate(end)
 
 

@@ -50,7 +50,8 @@ class ScoredRollout(Rollout):
     step_scores: NotRequired[list[float]]  # of a process reward model, in [0, 1]
 
 
-VoteMethod = Literal["majority", "weighted", "best-of-n"]
+SearchName = Literal["best-of-n", "beam", "dvts", "lookahead", "self-consistency", "auto"]
+VoteMethod = Literal["majority", "weighted", "best-of-n", "policy"]
 
 
 class Vote(TypedDict):

@@ -22,6 +22,8 @@ from r1kit.records import unique_problems
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from r1kit.searching import SearchOptions
+
 
 @dataclass(frozen=True)
 class RolloutPlan:
@@ -81,6 +83,10 @@ class Policy:
             raise UserError(problem.place, "the prompt is empty", "give the problem a prompt")
         return prompt
 
+    def reader(self) -> "Policy":
+        """Return a copy whose tokenizer another thread may use."""
+        return replace(self, tokenizer=copy.deepcopy(self.tokenizer))
+
     def room_after(self, prompt: Prompt) -> int | None:
         """Return how many tokens the model's window holds after a prompt, None where that is not known."""
         known = self.engine.window is not None and self.tokenizer is not None
@@ -95,6 +101,7 @@ class RolloutRun:
     options: EngineOptions
     prompting: dict[str, Any]  # the fields of Prompting; a style of None is the model's own
     plan: RolloutPlan
+    search: "SearchOptions | None" = None  # None: n completions of each problem
 
     def settings(self) -> dict[str, Any]:
         """Return what decides the rollouts, by the names of the flags."""
@@ -108,6 +115,7 @@ class RolloutRun:
             **asdict(self.plan.sampling),
             "n": self.plan.n,
             "logprobs": self.plan.with_logprobs,
+            **(self.search.settings() if self.search else {}),
         }
 
     def draw(
@@ -117,9 +125,13 @@ class RolloutRun:
         stream = iter(problems)
         first = list(islice(stream, 1))
         if first:
-            policy = open_policy(self.model, self.options, self.prompting, self.plan.with_logprobs)
+            ranked = self.search is not None and self.search.prm is None
+            policy = open_policy(self.model, self.options, self.prompting, self.plan.with_logprobs or ranked)
             opened()
-            yield from draw_rollouts(chain(first, stream), policy, self.plan, done)
+            if self.search is None:
+                yield from draw_rollouts(chain(first, stream), policy, self.plan, done)
+            else:
+                yield from self.search.draw(chain(first, stream), policy, self.plan, done)
 
 
 def write_rollouts(
@@ -146,8 +158,10 @@ def write_rollouts(
     if output == STDIO:
         write_records(in_order(summary.watch(run.draw(problems, lambda _: set(), opened))), STDIO)
     else:
-        journal = Journal(output, run.settings(), resume, overwrite)
+        journal = Journal(output, run.settings(), resume, overwrite, whole_groups=run.search is not None)
         journal.write(summary.watch(run.draw(journal.watch(problems), journal.done, opened)))
+    for line in run.search.summary.lines() if run.search else []:
+        say(line)
     summary.check()
 
 
@@ -215,7 +229,7 @@ def draw_rollouts(
     """
     owners: dict[str, Placed] = {}
     refused: deque[Placed] = deque()
-    reader = replace(policy, tokenizer=copy.deepcopy(policy.tokenizer))  # it reads in a thread of its own
+    reader = policy.reader()  # requests are read in a thread of their own
 
     def requests() -> Iterator[Request]:
         for number, problem in enumerate(unique_problems(problems)):

@@ -45,11 +45,13 @@ def search_problems(
     plan: SearchPlan,
     scorer: StepScorer | None,
     summary: SearchSummary,
+    prefill: str = "",
 ) -> Iterator[Found]:
     """Yield what the search on each problem finds, in input order; count it in `summary`.
 
     problems: each with the token ids of its prompt; every id once. Read in a thread, up to `plan.batch` ahead; what
     reading raises is raised once those before it are done.
+    prefill: the text that ends the prompts and begins the completions.
     scorer: None ranks candidates by their mean log-probability; self-consistency uses none.
 
     Searches advance side by side, a round at a time: all that they draw in a round is one call to the engine (one
@@ -64,7 +66,7 @@ def search_problems(
     """
     if plan.method in ("dvts", "lookahead") and scorer is None:
         raise UsageError("--search", f"{plan.method} needs a process reward model", "say --prm DIR")
-    rounds = _Rounds(engine, tokenizer, sampling, plan, scorer, summary)
+    rounds = _Rounds(engine, tokenizer, sampling, plan, scorer, summary, prefill)
     return _side_by_side(problems, rounds, plan, summary)
 
 
@@ -129,10 +131,11 @@ class _Rounds:
         plan: SearchPlan,
         scorer: StepScorer | None,
         summary: SearchSummary,
+        prefill: str,
     ):
         self._engine, self._tokenizer, self._sampling, self._plan = engine, tokenizer, sampling, plan
         self._scorer = None if plan.method == "self-consistency" else scorer
-        self._summary = summary
+        self._summary, self._prefill = summary, prefill
 
     def advance(self, searches: list[_Search]) -> list[_Search]:
         """Make a round of each search; return those that go on."""
@@ -183,7 +186,7 @@ class _Rounds:
             reason = None if len(ids) < self._room(owner) else "length"
         return Candidate(
             position=seed.position,
-            text=self._decode(ids) if ids else completion.text,
+            text=self._prefill + self._decode(ids),
             token_ids=ids,
             logprobs=parent.logprobs + completion.logprobs,
             completion_tokens=parent.completion_tokens + completion.completion_tokens,
@@ -230,5 +233,6 @@ class _Rounds:
 
 
 def cut_steps(text: str, separator: str) -> list[str]:
-    """Return the steps of a completion, stripped; empty ones are none."""
-    return [step.strip() for step in text.split(separator) if step.strip()]
+    """Return the steps of a completion, stripped; empty ones are none, nor is a <think> at the start."""
+    steps = text.strip().removeprefix("<think>").split(separator)
+    return [step.strip() for step in steps if step.strip()]

@@ -44,10 +44,12 @@ class SearchPlan:
     separator: str = "\n\n"  # ends a step
     max_steps: int = 64  # the last one runs to the end of the completion
     batch: int = 32  # problems searched side by side
+    first: int = 0  # of best-of-n: the sample to begin with, where those before it are drawn already
 
     def __post_init__(self) -> None:
-        if self.method not in get_args(SearchMethod):
-            raise UsageError("--search", f'"{self.method}" is none', f"say {', '.join(get_args(SearchMethod))}")
+        for said, known in [(self.method, get_args(SearchMethod)), (self.aggregate, get_args(Aggregate))]:
+            if said not in known:
+                raise UsageError("--search", f'"{said}" is none', f"say {', '.join(known)}")
         for name in ("n", "width", "max_steps", "batch"):
             if getattr(self, name) < 1:
                 raise UsageError("--search", f"{name} {getattr(self, name)} is too few", "say 1 or more")
@@ -73,7 +75,7 @@ def strategy(plan: SearchPlan, problem: Record) -> Strategy:
 
 def _best_of_n(plan: SearchPlan) -> Strategy:
     """Draw N completions."""
-    return best_first((yield [Seed(ROOT, (sample,), True) for sample in range(plan.n)]))
+    return best_first((yield [Seed(ROOT, (sample,), True) for sample in range(plan.first, plan.n)]))
 
 
 def _tree(plan: SearchPlan) -> Strategy:

@@ -5,6 +5,7 @@ weighted: the answer whose rollouts weigh most together. By log-probability, a r
     log-probability of its tokens: the normalized weighted sum of Wang et al. By a verifier's score it is the best-of-n
     weighted of Snell et al.
 best-of-n: the answer of the rollout that ranks highest, of Cobbe et al.
+policy: one of these for each problem, as its rollouts say (`rollout --search auto`).
 
 Source: Wang et al. 2022 (arXiv 2203.11171), section 2, equation 1 and table 1; Cobbe et al. 2021 (arXiv 2110.14168),
 section 4.2; Snell et al. 2024 (arXiv 2408.03314), section 5.1.
@@ -192,8 +193,9 @@ def hold_votes(rollouts: Iterable[Record], plan: VotePlan, summary: "VoteSummary
         UserError: the rollouts of one problem do not stand together, are more than `plan.early`, or lack a field.
     """
     for members in rollouts_by_problem(rollouts):
-        poll = _early_poll(members, plan) if plan.early else poll_of(list(members), plan)
+        poll = _early_poll(members, plan) if plan.early else _whole_poll(list(members), plan)
         vote = poll.record()
+        vote["method"] = plan.method
         summary.add(vote, poll)
         yield vote
         unread = sum(1 for _ in members)
@@ -208,6 +210,16 @@ def poll_of(members: Sequence[Record], plan: VotePlan) -> Poll:
     for rollout in members:
         poll.cast(rollout)
     return poll
+
+
+def _whole_poll(members: Sequence[Record], plan: VotePlan) -> Poll:
+    if plan.method != "policy":
+        return poll_of(members, plan)
+    remedy = "say another --method, or run r1kit rollout --search auto"
+    said = members[0].need("vote", remedy)
+    if not isinstance(said, dict) or said.get("method") not in TOTALS:
+        raise UserError(members[0].place, '"vote" names no method', remedy)
+    return poll_of(members, VotePlan(said["method"], said.get("by")))
 
 
 def _early_poll(members: Iterator[Record], plan: VotePlan) -> Poll:

@@ -83,6 +83,17 @@ def test_a_torn_record_is_owed_again(tmp_path):
     assert (journal.done("0"), journal.done("1"), journal.done("2")) == ({0}, {1}, {0})
 
 
+def test_the_last_group_is_owed_again_where_groups_are_made_whole(tmp_path):
+    path, made = tmp_path / "out.jsonl", sorted(MADE)
+    with pytest.raises(UserError):
+        write(path, broken(made, 4), {})
+    journal = Journal(str(path), {}, resume=True, whole_groups=True)
+    assert (journal.done("0"), journal.done("1")) == ({0, 1}, set())
+    list(journal.watch(problems(3)))
+    journal.write(made[2:])
+    assert written(path) == ["0.0", "0.1", "1.0", "1.1", "2.0", "2.1"]
+
+
 def test_what_is_there_is_neither_lost_nor_mixed(tmp_path):
     path = tmp_path / "out.jsonl"
     with pytest.raises(UserError):

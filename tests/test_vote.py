@@ -48,6 +48,17 @@ def test_the_majority_wins():
     }  # fmt: skip
 
 
+def test_a_policy_votes_as_the_rollouts_say():
+    members = rollouts("1", "7", "8", "8", answer="7", score=1.0, vote={"method": "weighted", "by": "score"})
+    for member, score in zip(members, (3.0, 1.0, 1.0), strict=True):
+        member["score"] = score
+    members += rollouts("2", "7", "8", "8", answer="7", vote={"method": "majority", "by": None})
+    votes = list(hold_votes(members, VotePlan("policy"), VoteSummary()))
+    assert [(v["prediction"], v["method"]) for v in votes] == [("7", "policy"), ("8", "policy")]
+    with pytest.raises(UserError, match='f:1: no "vote"; say another --method, or run r1kit rollout --search auto'):
+        list(hold_votes(rollouts("1", "7"), VotePlan("policy"), VoteSummary()))
+
+
 def test_an_answer_written_in_five_ways_is_one_group():
     ways = ["0.5", "\\frac{1}{2}", "1/2", "0.50", ".5"]
     assert count_votes([*ways, "2"]) == {"0.5": 5, "2": 1}

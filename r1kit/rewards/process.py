@@ -1,9 +1,9 @@
 """Process reward model: the probability that each step of a completion's reasoning is right."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite, prod
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from r1kit.errors import Ungradable, UsageError, UserError
 from r1kit.model import read_card
@@ -11,15 +11,19 @@ from r1kit.rewards.model import (
     BATCH_TOKENS,
     batches,
     final_text,
-    forward,
     load_classifier,
     longest_input,
+    pad_id,
     single_prompt,
     within_limit,
 )
 
+if TYPE_CHECKING:
+    import torch
+
 Aggregate = Literal["min", "last", "prod", "mean"]
 SEPARATOR = "\n"  # TRL's PRMConfig.step_separator
+FILL = 16  # tokens; a row is filled up to a multiple of them
 
 
 class ProcessRewardModel:
@@ -69,7 +73,8 @@ class ProcessRewardModel:
     def many_step_scores(self, solutions: Sequence[tuple[str, Sequence[str]]]) -> list[list[float] | Ungradable]:
         """Return the step scores of each (prompt, steps), in order; an Ungradable stands where there are none.
 
-        Solutions of like length share a batch; the scores are those of one at a time within float tolerance.
+        Solutions of like length share a batch; the scores are those of one at a time within float tolerance. Which
+        others are scored along changes none, on a CPU not in the last bit.
         """
         results: dict[int, list[float] | Ungradable] = {}
         encoded: dict[int, tuple[list[int], list[int]]] = {}
@@ -79,8 +84,8 @@ class ProcessRewardModel:
                 encoded[row] = within_limit(ids, self._limit, self.folder), ends
             except Ungradable as why:
                 results[row] = why
-        for rows in batches({row: len(ids) for row, (ids, _) in encoded.items()}, self.batch_tokens):
-            right = forward(self._model, [encoded[row][0] for row in rows]).softmax(-1)[..., 1]
+        for width, rows in self._batches({row: len(ids) for row, (ids, _) in encoded.items()}):
+            right = self._forward([encoded[row][0] for row in rows], width).softmax(-1)[..., 1]
             for place, row in enumerate(rows):
                 scores = right[place, encoded[row][1]].tolist()
                 results[row] = scores if all(map(isfinite, scores)) else Ungradable("a step's score is no number")
@@ -126,6 +131,27 @@ class ProcessRewardModel:
             ids += self._ids(step) + self._separator_ids
             ends.append(len(ids) - 1)
         return ids, ends
+
+    def _batches(self, lengths: Mapping[int, int]) -> Iterator[tuple[int, list[int]]]:
+        """Yield a width in tokens and the rows of a batch of that width, which a row's own length decides.
+
+        lengths: row to tokens. Rows too long to be filled up share no batch with others: attention adds up in another
+        order where there is nothing to mask.
+        """
+        kinds = {row: (min(-(-(n + 1) // FILL) * FILL, self._limit), n == self._limit) for row, n in lengths.items()}
+        for width, full in sorted(set(kinds.values()), reverse=True):
+            alike = {row: width for row, kind in kinds.items() if kind == (width, full)}
+            yield from ((width, rows) for rows in batches(alike, self.batch_tokens))
+
+    def _forward(self, rows: list[list[int]], width: int) -> "torch.Tensor":
+        """Return the logits (B, width, labels) of rows of token ids, filled up on the right."""
+        import torch
+
+        pad = pad_id(self._model) or 0
+        ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=self._model.device)
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=self._model.device)
+        with torch.no_grad():
+            return self._model(input_ids=ids, attention_mask=mask).logits.float().cpu()
 
     def _ids(self, text: str) -> list[int]:
         return self._tokenizer(text, add_special_tokens=False)["input_ids"]
