@@ -56,9 +56,10 @@ def test_an_empty_prompt_is_named(tiny_model):
 
 
 def test_a_completion_ends_where_the_models_window_does(tiny_model):
-    [rollout] = sample(tiny_model, problems(1), sampling=Sampling(max_tokens=300))
-    assert rollout["prompt_tokens"] + rollout["completion_tokens"] == 256
-    assert rollout["finish_reason"] == "length"
+    rollouts = sample(tiny_model, problems(1), n=16, sampling=Sampling(max_tokens=300))
+    cut = [r for r in rollouts if r["finish_reason"] == "length"]
+    assert cut
+    assert {r["prompt_tokens"] + r["completion_tokens"] for r in cut} == {256}
 
 
 def test_a_prompt_past_the_models_window_is_an_error_and_the_run_goes_on(tiny_folder, tmp_path):
@@ -139,13 +140,14 @@ def rolling(source, output, *flags):
     return [*command, "--engine", "transformers", "--batch-size", "24", str(source), "-o", str(output), *flags]
 
 
-def test_a_run_that_is_killed_and_resumed_gives_the_same_bytes(tmp_path):
-    """Twenty runs, each killed at a random moment of its work and resumed."""
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_run_that_is_killed_and_resumed_gives_the_same_bytes(tmp_path, kills):
+    """Each run is killed at a random moment of its work."""
     rows = [{"id": str(i), "prompt": f"What is {i} + {i % 7} + 3?"} for i in range(40)]
     source, whole = write_jsonl(tmp_path / "p.jsonl", rows), tmp_path / "whole.jsonl"
     subprocess.run(rolling(source, whole), check=True, capture_output=True)
     size, drawn, midway = whole.stat().st_size, random.Random(0), 0
-    for number in range(20):
+    for number in range(kills):
         output = tmp_path / f"{number}.jsonl"
         part = tmp_path / f"{number}.jsonl.part"
         limit = drawn.randrange(size)
@@ -158,7 +160,7 @@ def test_a_run_that_is_killed_and_resumed_gives_the_same_bytes(tmp_path):
         subprocess.run(rolling(source, output, "--resume"), check=True, capture_output=True)
         assert output.read_bytes() == whole.read_bytes()
         assert not part.exists()
-    assert midway >= 15  # the others had ended
+    assert midway >= 0.6 * kills  # the others had ended
 
 
 def test_a_whole_output_is_left_alone(tmp_path):

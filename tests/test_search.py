@@ -91,6 +91,12 @@ def test_a_finished_candidate_competes_for_the_places():
     assert [candidate.score for candidate in found.candidates] == [0.6, 0.5]
 
 
+def test_a_finished_candidate_keeps_its_place_until_better_ones_take_it():
+    said = {"0": "a6", "1": "b5|", "2": "c1|", "3": "d1|", "1.0": "e4|", "1.1": "f3|"}
+    _, asked = script("beam", 4, said | {"1.0.0": "g7", "1.0.1": "h8|", "1.0.1.0": "i2", "1.0.1.1": "j2"})
+    assert asked[4:] == ["1.0", "1.1", "1.0.0", "1.0.1", "1.0.1.0", "1.0.1.1"]
+
+
 def test_a_search_ends_where_nothing_unfinished_is_kept():
     found, asked = script("beam", 2, {"0": "a6", "1": "b5|"})
     assert (texts(found), asked) == (["a6"], ["0", "1"])

@@ -63,8 +63,8 @@ class World:
 
     def decode(self, ids, skip_special_tokens=True):
         """Return the text of token ids."""
-        end = "" if skip_special_tokens else "<end>"
-        return "".join({END: end, SEPARATOR: "\n\n"}.get(token, spell(token - FIRST_WORD)) for token in ids)
+        special = ("" if skip_special_tokens else "<end>", "\n\n")
+        return "".join(special[token] if token < FIRST_WORD else spell(token - FIRST_WORD) for token in ids)
 
 
 def spell(word: int) -> str:
