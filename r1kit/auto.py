@@ -33,6 +33,7 @@ class PolicySearch:
     sampling: Sampling
     scorer: StepScorer | None
     summary: SearchSummary
+    prefill: str
 
     def run(self, problems: Iterable[Asked]) -> Iterator[tuple[Found, Choice]]:
         """Yield what is found for each problem, and how, in input order; the cost of its pilot is in it.
@@ -81,7 +82,8 @@ class PolicySearch:
         method, scorer = choice.search or "best-of-n", self.scorer if choice.search else None
         plan = replace(self.plan, method=method, n=choice.n, first=first)  # type: ignore[arg-type]
         counted = SearchSummary(unscored=self.summary.unscored, first=self.summary.first)
-        return search_problems(pairs, self.engine, self.tokenizer, self.sampling, plan, scorer, counted)
+        where = (self.engine, self.tokenizer, self.sampling, plan, scorer, counted, self.prefill)
+        return search_problems(pairs, *where)
 
 
 def _agreement(pilot: Found) -> float:

@@ -61,7 +61,6 @@ class SearchOptions:
         for found, extra in self._search(asked(), policy, plan):
             rollouts = list(found_rollouts(found, self.name, self.plan.n, plan.with_logprobs))
             for sample, rollout in enumerate(rollouts):
-                rollout["completion"] = policy.prompting.prefill + rollout["completion"]
                 rollout.update(extra)
                 yield Placed(numbers[found.problem["id"]], sample, len(rollouts), rollout)
 
@@ -74,12 +73,10 @@ class SearchOptions:
         scorer = self._scorer()
         if self.policy is None:
             where = (policy.engine, policy.tokenizer, plan.sampling, self.plan, scorer, self.summary)
-            yield from ((found, {}) for found in search_problems(asked, *where))
+            yield from ((found, {}) for found in search_problems(asked, *where, policy.prompting.prefill))
             return
-        chosen = PolicySearch(
-            read_policy(self.policy), self.plan, policy.engine, policy.tokenizer, plan.sampling, scorer, self.summary
-        )
-        for found, choice in chosen.run(asked):
+        where = (policy.engine, policy.tokenizer, plan.sampling, scorer, self.summary, policy.prompting.prefill)
+        for found, choice in PolicySearch(read_policy(self.policy), self.plan, *where).run(asked):
             yield found, {"vote": {"method": choice.method, "by": choice.by}}
 
     def _scorer(self) -> StepScorer | None:
