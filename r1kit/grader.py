@@ -104,6 +104,11 @@ class Grader:
         """Judge a rollout and take the rewards that are functions of it alone."""
         rollout.need("completion", "run r1kit rollout first")
         parts = self.parts_for(rollout)
+        if rollout.get("finish_reason") == "error":
+            why = "there is no completion (finish_reason error)"
+            graded = Graded(rollout.derive(extracted=None, verdict=None), Outcome(None, None, why))
+            graded.values, graded.reasons = dict.fromkeys(parts), {part.name: why for part in parts}
+            return graded
         judged = any(part.reward in JUDGED for part in parts)
         started = time.perf_counter()
         outcome = judge_rollout(rollout, self.sandbox if judged else None, self._partial)
@@ -147,7 +152,7 @@ class Grader:
 
     def _ask_models(self, batch: list[Graded]) -> None:
         for part, model in self.models.items():
-            rows = [graded for graded in batch if part in self.parts_for(graded.record)]
+            rows = [g for g in batch if part in self.parts_for(g.record) and part not in g.values]
             started = time.perf_counter()
             for graded, (score, fields) in zip(rows, _scores(model, [g.record for g in rows]), strict=True):
                 graded.seconds[part.name] = (time.perf_counter() - started) / len(rows)

@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -101,9 +101,15 @@ def write_records(records: Iterable[dict[str, Any]], output: str) -> int:
     return count
 
 
+def is_stream(output: str) -> bool:
+    """Tell whether an output can only be written to, never replaced: stdout ("-"), a device or a named pipe."""
+    path = Path(output)
+    return output == STDIO or (path.exists() and not path.is_file() and not path.is_dir())
+
+
 @contextmanager
 def open_output(output: str) -> Iterator[TextIO]:
-    """Open stdout ("-"), or OUTPUT.part, which becomes OUTPUT when the block ends without an error.
+    """Open stdout ("-") or a device, or OUTPUT.part, which becomes OUTPUT when the block ends without an error.
 
     While records go to stdout, whatever else a library prints there goes to stderr. A closed stdout ends the command
     quietly, with exit code 0.
@@ -114,6 +120,10 @@ def open_output(output: str) -> Iterator[TextIO]:
                 yield file
         except BrokenPipeError:  # the reader has what it wanted
             raise SystemExit(0) from None
+        return
+    if is_stream(output):
+        with open(output, "w", encoding="utf-8", newline="\n") as file:
+            yield file
         return
     path, part = Path(output), Path(output + ".part")
     if path.is_dir():
@@ -139,7 +149,8 @@ def _stdout_of_our_own() -> Iterator[TextIO]:
     """Open stdout as a file that nobody else writes to; file descriptor 1 is stderr until the block ends."""
     sys.stdout.flush()
     ours = os.dup(1)
-    os.dup2(2, 1)
+    with suppress(OSError):  # stderr is closed
+        os.dup2(2, 1)
     try:
         with os.fdopen(os.dup(ours), "w", encoding="utf-8", newline="\n") as file:
             yield file

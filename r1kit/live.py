@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -80,6 +80,24 @@ class RunView:
         per_step = (time.monotonic() - self.started) / (line["step"] - self.done_before)
         seconds = round(per_step * (self.steps - line["step"]))
         return f"{seconds // 60}:{seconds % 60:02d}"
+
+
+@contextmanager
+def counting(title: str) -> Iterator[Callable[[int], None]]:
+    """Give a function that counts one item and its tokens; on a terminal, show how many there are and how fast."""
+    if not console.is_terminal:
+        yield lambda tokens: None
+        return
+    started, items, drawn = time.monotonic(), 0, 0
+    with console.status(title) as status:
+
+        def count(tokens: int) -> None:
+            nonlocal items, drawn
+            items, drawn = items + 1, drawn + tokens
+            speed = drawn / max(time.monotonic() - started, 1e-9)
+            status.update(f"{title}: {items:,}, {speed:,.0f} tokens/s")
+
+        yield count
 
 
 def draw_curves(log: list[dict[str, Any]]) -> None:

@@ -33,10 +33,18 @@ class Rollout(Problem):
 
     sample: int  # 0 to n - 1
     completion: str
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "error"]
+    error: NotRequired[str]  # why there is no completion
     prompt_tokens: int
     completion_tokens: int
     logprobs: NotRequired[list[float]]  # nats, of each completion token
+    score: NotRequired[float | None]  # what a search ranked it by, and
+    step_scores: NotRequired[list[float]]  # its steps' scores under the process reward model, in [0, 1]
+    search: NotRequired[str]  # how a search found it, and
+    budget: NotRequired[int]  # how many candidates it was to draw
+    generated_tokens: NotRequired[int]  # what the search on the whole problem drew, and
+    prm_tokens: NotRequired[int]  # what it had the process reward model read
+    vote: NotRequired[dict[str, str | None]]  # how its problem's rollouts should vote, as the policy chose
 
 
 class ScoredRollout(Rollout):
@@ -47,7 +55,6 @@ class ScoredRollout(Rollout):
     extracted: str | None  # the answer as read from the completion; of code, the program
     verdict: Literal["correct", "wrong", "no_answer", "gold_unparseable", "timeout"] | None  # None: nothing to judge by
     passed: NotRequired[float]  # of code: the share of its tests that it passes
-    step_scores: NotRequired[list[float]]  # of a process reward model, in [0, 1]
 
 
 SearchName = Literal["best-of-n", "beam", "dvts", "lookahead", "self-consistency", "auto"]

@@ -13,7 +13,7 @@ from r1kit.engines import Completion, Engine, Prompt, Request, Sampling
 from r1kit.engines.opening import EngineOptions, choose_engine, open_engine
 from r1kit.errors import UsageError, UserError
 from r1kit.journal import Journal
-from r1kit.jsonl import STDIO, Record, write_records
+from r1kit.jsonl import Record, is_stream, write_records
 from r1kit.model import fingerprint, load_tokenizer, read_card
 from r1kit.ordered import Placed, in_order
 from r1kit.prompts import Prompting, PromptStyle, chat_messages, default_style, encode_prompt, plain_prompt
@@ -41,11 +41,13 @@ class RolloutSummary:
     rollouts: int = 0
     errors: int = 0
     first_error: str = ""
+    count: Callable[[int], None] = lambda tokens: None  # shows how many there are
 
     def watch(self, placed: Iterable[Placed]) -> Iterator[Placed]:
         """Yield rollouts, and count them."""
         for item in placed:
             self.rollouts += 1
+            self.count(item.record["completion_tokens"])
             if item.record["finish_reason"] == "error":
                 self.first_error = self.first_error or f'"{item.record["id"]}": {item.record["error"]}'
                 self.errors += 1
@@ -137,16 +139,18 @@ class RolloutRun:
 def write_rollouts(
     problems: Iterable[Record], run: RolloutRun, output: str, resume: bool, overwrite: bool, say: Callable[[str], None]
 ) -> None:
-    """Write the rollouts of problems to stdout ("-"), or to a file that can be resumed.
+    """Write the rollouts of problems to a stream ("-" is stdout), or to a file that can be resumed.
 
     Raises:
         UserError: the run cannot be done or resumed, or some completions could not be drawn; the others are written.
     """
-    if resume and output == STDIO:
-        raise UsageError("--resume", "stdout cannot be resumed", "name a file with -o")
+    if resume and is_stream(output):
+        raise UsageError("--resume", "what was written to a stream is gone", "name a file with -o")
     if resume and Path(output).is_file() and not Path(f"{output}.part").exists():
         say(f"{output} is whole; without --resume it is made anew")
         return
+    from r1kit.live import counting
+
     engine, why = choose_engine(run.options.engine)
     run = replace(run, options=replace(run.options, engine=engine))
     summary = RolloutSummary()
@@ -155,11 +159,12 @@ def write_rollouts(
         if why:
             say(f"engine {engine}: {why}")
 
-    if output == STDIO:
-        write_records(in_order(summary.watch(run.draw(problems, lambda _: set(), opened))), STDIO)
+    if is_stream(output):
+        write_records(in_order(summary.watch(run.draw(problems, lambda _: set(), opened))), output)
     else:
         journal = Journal(output, run.settings(), resume, overwrite, whole_groups=run.search is not None)
-        journal.write(summary.watch(run.draw(journal.watch(problems), journal.done, opened)))
+        with counting("rollouts") as summary.count:
+            journal.write(summary.watch(run.draw(journal.watch(problems), journal.done, opened)))
     for line in run.search.summary.lines() if run.search else []:
         say(line)
     summary.check()

@@ -70,14 +70,15 @@ class SearchOptions:
         """Yield what is found, and what else its rollouts say."""
         if policy.tokenizer is None:
             raise UsageError("--search", "a server's tokens are out of reach", "use --engine transformers or vllm")
-        scorer = self._scorer()
+        scorer, prefill = self._scorer(), policy.prompting.prefill
+        model = (policy.engine, policy.tokenizer, plan.sampling)
         if self.policy is None:
-            where = (policy.engine, policy.tokenizer, plan.sampling, self.plan, scorer, self.summary)
-            yield from ((found, {}) for found in search_problems(asked, *where, policy.prompting.prefill))
+            found = search_problems(asked, *model, self.plan, scorer, self.summary, prefill)
+            yield from ((one, {}) for one in found)
             return
-        where = (policy.engine, policy.tokenizer, plan.sampling, scorer, self.summary, policy.prompting.prefill)
-        for found, choice in PolicySearch(read_policy(self.policy), self.plan, *where).run(asked):
-            yield found, {"vote": {"method": choice.method, "by": choice.by}}
+        chosen = PolicySearch(read_policy(self.policy), self.plan, *model, scorer, self.summary, prefill)
+        for one, choice in chosen.run(asked):
+            yield one, {"vote": {"method": choice.method, "by": choice.by}}
 
     def _scorer(self) -> StepScorer | None:
         if self.prm is None:

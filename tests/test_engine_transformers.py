@@ -1,4 +1,5 @@
 import random
+from collections import Counter
 
 import pytest
 import torch
@@ -102,7 +103,7 @@ def many(tokenizer):
     ids = tokenizer("What is 1 + 2 + 3? " * 12)["input_ids"]
     made = []
     for number in range(11):
-        prompt = ids[: drawn.choice((1, 2, 5, 16, 17, 18, 40, 70, 90))] + [number]
+        prompt = [*ids[: drawn.choice((1, 2, 5, 16, 17, 18, 40, 70, 90))], number]
         made += [Request(f"{number}/{sample}", prompt, drawn.randint(1, 90)) for sample in range(3)]
     return made
 
@@ -134,6 +135,46 @@ def test_another_seed_or_key_is_another_completion(tiny_model):
     other = complete(*tiny_model, asked, Sampling(max_tokens=24, seed=1))
     assert all(one[key].token_ids != other[key].token_ids for key in one)
     assert one["a/0"].token_ids != one["a/1"].token_ids
+
+
+@pytest.mark.parametrize(
+    "sampling", [Sampling(0.8), Sampling(1.0, 0.7), Sampling(1.0, top_k=12), Sampling(1.3, 0.9, top_k=30)]
+)
+def test_completions_are_distributed_as_the_softmax_says(tiny_model, sampling):
+    """Chi-square on the first two tokens of 6,000 completions, against a plain forward pass."""
+    model, tokenizer = tiny_model
+    [prompt] = prompts(tokenizer, "x")
+    asked = [Request(str(i), prompt, 2) for i in range(6000)]
+    drawn = [c.token_ids for c in complete(model, tokenizer, asked, sampling, 500).values()]
+    first = Counter(ids[0] for ids in drawn)
+    hold_to(first, expected_shares(model, prompt, sampling))
+    [(common, _)] = first.most_common(1)
+    hold_to(Counter(ids[1] for ids in drawn if ids[0] == common), expected_shares(model, [*prompt, common], sampling))
+
+
+def expected_shares(model, prompt, sampling):
+    """Return the probability of each token that may follow."""
+    with torch.no_grad():
+        shares = (model(input_ids=torch.tensor([prompt])).logits[0, -1] / sampling.temperature).softmax(-1).tolist()
+    order = sorted(range(len(shares)), key=lambda token: -shares[token])[: sampling.top_k or None]
+    whole, held, kept = sum(shares[token] for token in order), 0.0, {}
+    for token in order:
+        if held < sampling.top_p * whole:
+            kept[token] = shares[token]
+            held += shares[token]
+    return {token: share / held for token, share in kept.items()}
+
+
+def hold_to(counts, shares):
+    """Hold counts to shares by chi-square at its 99.9 % point (Wilson-Hilferty); rare tokens are counted as one."""
+    assert counts.keys() <= shares.keys()
+    total = counts.total()
+    common = [token for token, share in shares.items() if share * total >= 5]
+    cells = [(counts[token], shares[token] * total) for token in common]
+    cells.append((total - sum(c for c, _ in cells), total - sum(e for _, e in cells)))
+    statistic = sum((count - wanted) ** 2 / wanted for count, wanted in cells if wanted > 1)
+    free = max(1, sum(wanted > 1 for _, wanted in cells) - 1)
+    assert statistic < free * (1 - 2 / (9 * free) + 3.09 * (2 / (9 * free)) ** 0.5) ** 3
 
 
 def test_greedy_is_what_generate_says(tiny_model):

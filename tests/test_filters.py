@@ -1,6 +1,7 @@
 """One contract over every command that reads records and writes records."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -97,6 +98,16 @@ def test_the_first_record_leaves_before_the_last_arrives(command, records):
     process.stdin.close()
     assert len(process.stdout.readlines()) == len(records) - 1
     assert process.wait() == 0
+
+
+@every_filter
+def test_a_named_pipe_is_written_to_and_stays_one(command, records, tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = subprocess.Popen(["cat", path], stdout=subprocess.PIPE, text=True)
+    assert r1kit(*command, "-", "-o", path, stdin=jsonl(records)).returncode == 0
+    assert len(lines(reader.communicate()[0])) == len(records)
+    assert path.is_fifo()
 
 
 @every_filter

@@ -32,6 +32,18 @@ def grade(rewards, *rollouts, args=(), **options):
         grader.close()
 
 
+def test_what_was_not_drawn_is_not_graded(tiny_model, tmp_path):
+    from test_reward_model import classifier
+
+    classifier(tiny_model, tmp_path)
+    parts = parse_rewards(f"accuracy,format:0.2,model:{tmp_path}")
+    fields = {"id": "1", "prompt": "p", "answer": "7", "completion": "", "finish_reason": "error"}
+    [graded] = Grader(parts).grade([Record({**fields, "completion_tokens": 0}, "f:1")])
+    assert set(graded.record["rewards"].values()) == {None}
+    assert (graded.record["reward"], graded.record["verdict"]) == (None, None)
+    assert set(graded.reasons.values()) == {"there is no completion (finish_reason error)"}
+
+
 def test_the_reward_is_the_weighted_sum():
     (graded,) = grade("accuracy,format:0.2", rollout())
     assert graded.record["rewards"] == {"accuracy": 1.0, "format": 1.0}

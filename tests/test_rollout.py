@@ -110,7 +110,7 @@ def test_the_engine_is_said_in_one_line():
         (("--engine", "openai"), 2, "openai needs the address of a server; say --url"),
         (("--engine-arg", "swap_space"), 2, '"swap_space" is not KEY=VALUE'),
         (("--engine", "transformers", "--max-model-len", 5), 2, "the transformers engine takes no max_model_len"),
-        (("--resume",), 2, "stdout cannot be resumed; name a file with -o"),
+        (("--resume",), 2, "what was written to a stream is gone; name a file with -o"),
         (("--few-shot", "none.jsonl"), 1, "none.jsonl: cannot be read"),
         (("--system", "x", "--prompt-style", "raw"), 2, "raw has no system prompt"),
     ],

@@ -1,5 +1,6 @@
 import json
 import random
+import re
 import subprocess
 import sys
 from itertools import islice, product
@@ -13,6 +14,8 @@ from r1kit.jsonl import Record
 from r1kit.records import groups_of_rollouts
 from r1kit.subsets import majority_accuracy
 from r1kit.vote import AnswerGroups, Poll, VotePlan, VoteSummary, count_votes, hold_votes
+
+TABLE_ROW = r"^ +(\d+)  [\d.]+ % \[([\d.]+), ([\d.]+)\]"  # n, and the interval
 
 
 def rollouts(problem_id, *completions, **fields):
@@ -350,6 +353,15 @@ def test_the_command_writes_votes_and_says_the_table(tmp_path):
     [record] = lines(run.stdout)
     assert (record["votes"], record["by"]) == ({"7": 3.0, "8": 1.0}, "reward")
     assert [line.split()[0] for line in run.stderr.splitlines()] == ["1", "n", "1", "2", "4"]
+
+
+def test_a_majority_of_16_is_right_more_often_than_one_beyond_the_interval():
+    problems = r1kit("data", "arith", "--split", "test").stdout
+    flags = ("--model", "base", "-n", 16, "--max-tokens", 64, "--engine", "transformers")
+    run = r1kit("vote", stdin=r1kit("rollout", *flags, stdin=problems).stdout)
+    table = {int(n): (float(low), float(high)) for n, low, high in re.findall(TABLE_ROW, run.stderr, re.MULTILINE)}
+    assert list(table) == [1, 2, 4, 8, 16]
+    assert table[16][0] > table[1][1] + 20
 
 
 def test_an_early_vote_of_the_command_leaves_while_rollouts_come():
