@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from r1kit.errors import UserError
-from r1kit.jsonl import Record, to_line
+from r1kit.jsonl import Record, ending, to_line
 from r1kit.ordered import Placed
 
 
@@ -69,14 +69,14 @@ class Journal:
                     raise UserError(problem.place, what, "give the same problems, or say --overwrite")
             yield problem
 
-    def write(self, placed: Iterable[Placed]) -> None:
+    def write(self, placed: Iterator[Placed]) -> None:
         """Add records as they come, each flushed; at the end, put all in order into the output.
 
         Raises:
             UserError: records are there whose problems did not come.
         """
         try:
-            with self.part.open("ab") as file:
+            with self.part.open("ab") as file, ending(placed):
                 for item in placed:
                     line = to_line(item.record).encode()
                     samples = self._lines.setdefault(item.record["id"], {})

@@ -3,7 +3,7 @@
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -86,13 +86,15 @@ def to_line(record: dict[str, Any]) -> str:
     return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def write_records(records: Iterable[dict[str, Any]], output: str) -> int:
+def write_records(records: Iterator[dict[str, Any]], output: str) -> int:
     """Write records as they come, each flushed, to stdout ("-") or to a file; return how many.
+
+    Where writing fails, what makes the records is ended first.
 
     A file is written as OUTPUT.part and renamed once whole, so that a failed run leaves the old file as it was and
     keeps what was done in the part file.
     """
-    with open_output(output) as file:
+    with open_output(output) as file, ending(records):
         count = 0
         for record in records:
             file.write(to_line(record))
@@ -142,6 +144,16 @@ def open_output(output: str) -> Iterator[TextIO]:
             print(f"r1kit: what was done before the error is kept in {part}", file=sys.stderr)  # noqa: T201
         raise
     part.replace(path)
+
+
+@contextmanager
+def ending(records: Iterator[Any]) -> Iterator[None]:
+    """Close a generator when the block ends, however it ends; do nothing to an iterator of another kind."""
+    try:
+        yield
+    finally:
+        if isinstance(records, Generator):
+            records.close()
 
 
 @contextmanager

@@ -11,15 +11,18 @@ T = TypeVar("T")
 class Feed(Generic[T]):
     """Items of an iterable, read by a thread up to `ahead` at a time.
 
-    The thread is a daemon: nobody waits for it when items are left.
+    The thread is a daemon: a read that does not come back keeps nobody from ending.
     """
+
+    GRACE = 1.0  # seconds that the thread has to end; one that computes must not meet the end of Python
 
     def __init__(self, items: Iterable[T], ahead: int):
         self._waiting: deque[T] = deque()
         self._change = threading.Condition()
         self._ahead, self._ended = ahead, False
         self._error: BaseException | None = None
-        threading.Thread(target=self._read, args=(items,), daemon=True).start()
+        self._thread = threading.Thread(target=self._read, args=(items,), daemon=True)
+        self._thread.start()
 
     def _read(self, items: Iterable[T]) -> None:
         error: BaseException | None = None
@@ -57,6 +60,7 @@ class Feed(Generic[T]):
         with self._change:
             self._ended = True
             self._change.notify_all()
+        self._thread.join(self.GRACE)
 
     def close(self) -> None:
         """Read no further; raise what reading raised."""
