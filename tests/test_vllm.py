@@ -83,6 +83,13 @@ def test_each_completion_has_a_seed_of_its_own(engine, base):
     assert [other[key].token_ids for key in one] != [one[key].token_ids for key in one]
 
 
+def test_more_prompts_than_one_step_reads(engine, base):
+    """Prompts that do not fit into a step's tokens wait for the next one whole."""
+    ids = base[1]("What is 1 + 2 + 3? " * 25)["input_ids"][:220]
+    asked = [Request(str(i), [*ids, i], 3) for i in range(40)]
+    assert len(complete(engine, asked, Sampling())) == 40
+
+
 def test_limits_and_stop_texts_end_completions(engine, base):
     asked = requests(base[1], 8, max_tokens=5)
     assert {len(c.token_ids) for c in complete(engine, asked, Sampling()).values()} <= set(range(1, 6))

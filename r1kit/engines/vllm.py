@@ -40,16 +40,20 @@ class VllmEngine:
         """
         path = resolve_model(model)
         from vllm import LLM
+        from vllm.platforms import current_platform
 
         usual = {"dtype": dtype, "load_format": "safetensors", "enable_prefix_caching": True}
+        if current_platform.is_cpu():  # there, a prompt in chunks ends the engine where a request has a seed (0.32)
+            usual["enable_chunked_prefill"] = False
         if with_logprobs:
             usual["logprobs_mode"] = "processed_logprobs"
         try:
-            self._engine = LLM(model=path, **{**usual, **(settings or {})}).llm_engine
+            self.llm = LLM(model=path, **{**usual, **(settings or {})})
         except (TypeError, ValueError, RuntimeError, OSError) as error:
             why = str(error).strip().splitlines() or [type(error).__name__]
             raise UserError(model, f"vLLM cannot open it ({why[0]})", "see what it says above") from None
         self.tokenizer, self.with_logprobs = tokenizer, with_logprobs
+        self._engine = self.llm.llm_engine
         config = self._engine.vllm_config
         self.window: int | None = config.model_config.max_model_len
         self._most = AHEAD * config.scheduler_config.max_num_seqs

@@ -13,21 +13,16 @@ import statistics
 import sys
 import time
 
-from vllm import LLM, SamplingParams
+from vllm import SamplingParams
 
 from r1kit.data import read_problems
 from r1kit.engines import Request, Sampling
 from r1kit.engines.vllm import VllmEngine
-from r1kit.model import load_tokenizer, resolve_model
+from r1kit.model import load_tokenizer
 
 
 class Endless(VllmEngine):
-    """The engine, in a model that is loaded already, with completions that only their limit ends."""
-
-    def __init__(self, llm, tokenizer):
-        self._engine, self.tokenizer, self.with_logprobs, self._number = llm.llm_engine, tokenizer, False, 0
-        config = self._engine.vllm_config
-        self.window, self._most = config.model_config.max_model_len, 2 * config.scheduler_config.max_num_seqs
+    """The engine, with completions that only their limit ends."""
 
     def _parameters(self, request, sampling):
         parameters = super()._parameters(request, sampling)
@@ -35,22 +30,22 @@ class Endless(VllmEngine):
         return parameters
 
 
-def ours(llm, tokenizer, requests):
+def ours(engine, requests):
     """Return the seconds until the first completion and until the last."""
     started, first, drawn = time.perf_counter(), None, 0
-    for _, completion in Endless(llm, tokenizer).complete(requests, Sampling()):
+    for _, completion in engine.complete(requests, Sampling()):
         first = first or time.perf_counter() - started
         drawn += completion.completion_tokens
     assert drawn == sum(request.max_tokens for request in requests)
     return first, time.perf_counter() - started
 
 
-def bare(llm, tokenizer, requests):
+def bare(engine, requests):
     """Return the seconds of one call, with the texts that it decodes."""
     started = time.perf_counter()
     prompts = [{"prompt_token_ids": request.prompt} for request in requests]
     parameters = [SamplingParams(temperature=1, max_tokens=r.max_tokens, ignore_eos=True) for r in requests]
-    outputs = llm.generate(prompts, parameters, use_tqdm=False)
+    outputs = engine.llm.generate(prompts, parameters, use_tqdm=False)
     assert sum(len(o.outputs[0].token_ids) for o in outputs) == sum(request.max_tokens for request in requests)
     return time.perf_counter() - started
 
@@ -63,22 +58,22 @@ def main():
         parser.add_argument(f"--{name}", type=int, default=default)
     args = parser.parse_args()
     tokenizer, drawn = load_tokenizer(args.model), random.Random(0)
-    llm = LLM(model=resolve_model(args.model), dtype="float32", max_model_len=512, enforce_eager=True)
+    engine = Endless(args.model, tokenizer, "float32", {"max_model_len": 512, "enforce_eager": True})
     prompts = [tokenizer(problem["prompt"])["input_ids"] for problem in read_problems("arith", "test")][: args.prompts]
     requests = [
         Request(f"{i}/{j}", p, drawn.randint(16, 256)) for i, p in enumerate(prompts) for j in range(args.samples)
     ]
     tokens = sum(request.max_tokens for request in requests)
-    ours(llm, tokenizer, requests[:16])
-    bare(llm, tokenizer, requests[:16])
+    ours(engine, requests[:16])
+    bare(engine, requests[:16])
     rounds = []
     for number in range(args.rounds):  # who goes first takes turns
         if number % 2:
-            theirs = bare(llm, tokenizer, requests)
-            first, mine = ours(llm, tokenizer, requests)
+            theirs = bare(engine, requests)
+            first, mine = ours(engine, requests)
         else:
-            first, mine = ours(llm, tokenizer, requests)
-            theirs = bare(llm, tokenizer, requests)
+            first, mine = ours(engine, requests)
+            theirs = bare(engine, requests)
         rounds.append((theirs / mine, tokens / mine, tokens / theirs, first / mine))
     ratios, mine, theirs, firsts = (statistics.median(column) for column in zip(*rounds, strict=True))
     sys.stdout.write(
