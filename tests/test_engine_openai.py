@@ -11,7 +11,7 @@ import pytest
 from scripted_server import chat, completion, serving
 
 from r1kit.engines import Request, Sampling
-from r1kit.engines.openai import OpenAIEngine, completion_of, seed_of
+from r1kit.engines.openai import OpenAIEngine, completion_of, request_seed
 from r1kit.errors import UserError
 
 SAMPLING = Sampling(max_tokens=16)
@@ -64,17 +64,17 @@ def test_the_sampling_is_sent_and_what_says_nothing_is_left_out():
         list(engine.complete([Request("p/0", "a", max_tokens=7)], sampling))
         (_, plain), (_, full) = server.posts
     always = {"model": "tiny", "prompt": "a"}
-    assert plain == {**always, "temperature": 1, "top_p": 1, "max_tokens": 16, "seed": seed_of(0, "p/0")}
-    set_ones = {"temperature": 0.6, "top_p": 0.95, "max_tokens": 7, "seed": seed_of(3, "p/0")}
+    assert plain == {**always, "temperature": 1, "top_p": 1, "max_tokens": 16, "seed": request_seed(0, "p/0")}
+    set_ones = {"temperature": 0.6, "top_p": 0.95, "max_tokens": 7, "seed": request_seed(3, "p/0")}
     assert full == {**always, **set_ones, "top_k": 20, "stop": ["\n\n"]}
 
 
 def test_a_seed_depends_on_the_runs_seed_and_the_key_and_fits_31_bits():
-    seeds = [seed_of(seed, f"p/{sample}") for seed in range(10) for sample in range(100)]
+    seeds = [request_seed(seed, f"p/{sample}") for seed in range(10) for sample in range(100)]
     assert len(set(seeds)) == 1000
     assert 0 <= min(seeds) < 2**24
     assert 2**30 < max(seeds) < 2**31
-    assert seed_of(0, "p/0") == seed_of(0, "p/0")
+    assert request_seed(0, "p/0") == request_seed(0, "p/0")
 
 
 def test_a_prefill_is_continued():

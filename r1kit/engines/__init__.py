@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Literal, Protocol
 
 from r1kit.records import Message
@@ -45,6 +46,12 @@ class Completion:
     prompt_tokens: int
     completion_tokens: int
     error: str = ""  # why, where finish_reason is "error"
+
+
+def seed_of(seed: int, key: str, size: int) -> int:
+    """Return a number of `size` bytes that depends on the sampling's seed and a request's key alone."""
+    digest = blake2b(f"{seed}\x1f{key}".encode("utf-8", "surrogatepass"), digest_size=size).digest()
+    return int.from_bytes(digest, "little")
 
 
 class Engine(Protocol):

@@ -1,11 +1,9 @@
 """Draw tokens from logits: temperature, top-k and top-p, from random numbers that belong to a completion alone."""
 
-import hashlib
-
 import numpy as np
 import torch
 
-from r1kit.engines import Sampling
+from r1kit.engines import Sampling, seed_of
 
 BLOCK = 64  # tokens of the vocabulary whose probabilities are summed together
 NUCLEUS = 256  # most likely tokens that usually hold top_p; more are sorted only where they do not
@@ -17,8 +15,7 @@ class RandomNumbers:
     AHEAD = 64
 
     def __init__(self, seed: int, key: str):
-        digest = hashlib.blake2b(f"{seed}\x1f{key}".encode(), digest_size=16).digest()
-        self._generator = np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+        self._generator = np.random.Generator(np.random.Philox(key=seed_of(seed, key, 16)))
         self._drawn: list[float] = []
 
     def next(self) -> float:

@@ -11,12 +11,11 @@ import re
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from hashlib import blake2b
 from typing import Any, Literal, TypeGuard
 
 import aiohttp
 
-from r1kit.engines import Completion, Prompt, Request, Sampling
+from r1kit.engines import Completion, Prompt, Request, Sampling, seed_of
 from r1kit.engines.feed import Feed
 from r1kit.records import Message
 from r1kit.server import Flags, InPassing, Server, TooLong, message_of
@@ -159,7 +158,7 @@ class OpenAIEngine:
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens if max_tokens is None else max_tokens,
-            "seed": seed_of(sampling.seed, request.key),
+            "seed": request_seed(sampling.seed, request.key),
         }
         if sampling.top_k:
             body["top_k"] = sampling.top_k
@@ -247,10 +246,9 @@ def _logprobs(said: dict[str, Any]) -> list[float]:
     return [] if None in values else list(map(float, values))
 
 
-def seed_of(seed: int, key: str) -> int:
+def request_seed(seed: int, key: str) -> int:
     """Return the seed, of 31 bits, that a request's key has under the sampling's seed."""
-    digest = blake2b(f"{seed}\x1f{key}".encode("utf-8", "surrogatepass"), digest_size=4).digest()
-    return int.from_bytes(digest, "little") >> 1
+    return seed_of(seed, key, 4) >> 1
 
 
 def _is_chat(prompt: Prompt) -> TypeGuard[list[Message]]:

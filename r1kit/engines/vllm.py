@@ -1,10 +1,9 @@
 """vLLM's offline engine, fed and drained as a stream: completions leave while others run and requests still come."""
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from r1kit.engines import Completion, Request, Sampling
+from r1kit.engines import Completion, Request, Sampling, seed_of
 from r1kit.engines.feed import Feed
 from r1kit.errors import UserError
 from r1kit.model import resolve_model
@@ -89,13 +88,12 @@ class VllmEngine:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        digest = hashlib.blake2b(f"{sampling.seed}\x1f{request.key}".encode(), digest_size=7).digest()
         return SamplingParams(
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             top_k=sampling.top_k,
             max_tokens=sampling.max_tokens if request.max_tokens is None else request.max_tokens,
-            seed=int.from_bytes(digest, "little"),
+            seed=seed_of(sampling.seed, request.key, 7),
             stop=list(sampling.stop),
             include_stop_str_in_output=True,
             detokenize=bool(sampling.stop),

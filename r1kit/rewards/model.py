@@ -237,15 +237,15 @@ def pad_id(model: "PreTrainedModel") -> int | None:
     return model.config.get_text_config().pad_token_id
 
 
-def forward(model: "PreTrainedModel", rows: list[list[int]]) -> "torch.Tensor":
+def forward(model: "PreTrainedModel", rows: list[list[int]], width: int | None = None) -> "torch.Tensor":
     """Return a classifier's logits, float32 on the CPU: (B, labels), or (B, T, labels) of a token classifier.
 
-    Rows are filled up on the right, where a causal model does not look.
+    Rows are filled up on the right, where a causal model does not look: to `width` tokens, or to the longest.
     """
     import torch
 
-    longest, pad = max(map(len, rows)), pad_id(model) or 0
-    ids = torch.tensor([row + [pad] * (longest - len(row)) for row in rows], device=model.device)
-    mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows], device=model.device)
+    width, pad = width or max(map(len, rows)), pad_id(model) or 0
+    ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=model.device)
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=model.device)
     with torch.no_grad():
         return model(input_ids=ids, attention_mask=mask).logits.float().cpu()

@@ -11,15 +11,15 @@ from r1kit.rewards.model import (
     BATCH_TOKENS,
     batches,
     final_text,
+    forward,
     load_classifier,
     longest_input,
-    pad_id,
     single_prompt,
     within_limit,
 )
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 Aggregate = Literal["min", "last", "prod", "mean"]
 SEPARATOR = "\n"  # TRL's PRMConfig.step_separator
@@ -85,7 +85,7 @@ class ProcessRewardModel:
             except Ungradable as why:
                 results[row] = why
         for width, rows in self._batches({row: len(ids) for row, (ids, _) in encoded.items()}):
-            right = self._forward([encoded[row][0] for row in rows], width).softmax(-1)[..., 1]
+            right = forward(self._model, [encoded[row][0] for row in rows], width).softmax(-1)[..., 1]
             for place, row in enumerate(rows):
                 scores = right[place, encoded[row][1]].tolist()
                 results[row] = scores if all(map(isfinite, scores)) else Ungradable("a step's score is no number")
@@ -142,16 +142,6 @@ class ProcessRewardModel:
         for width, full in sorted(set(kinds.values()), reverse=True):
             alike = {row: width for row, kind in kinds.items() if kind == (width, full)}
             yield from ((width, rows) for rows in batches(alike, self.batch_tokens))
-
-    def _forward(self, rows: list[list[int]], width: int) -> "torch.Tensor":
-        """Return the logits (B, width, labels) of rows of token ids, filled up on the right."""
-        import torch
-
-        pad = pad_id(self._model) or 0
-        ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=self._model.device)
-        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows], device=self._model.device)
-        with torch.no_grad():
-            return self._model(input_ids=ids, attention_mask=mask).logits.float().cpu()
 
     def _ids(self, text: str) -> list[int]:
         return self._tokenizer(text, add_special_tokens=False)["input_ids"]
