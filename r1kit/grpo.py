@@ -3,122 +3,50 @@
 Source: DeepSeek-R1 (arXiv 2501.12948), section 2.2; GRPO itself: DeepSeekMath (arXiv 2402.03300), section 4.1.
 """
 
-import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
-from difflib import get_close_matches
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from r1kit.data import EMBEDDED, read_problem_list
-from r1kit.engines import Sampling
-from r1kit.errors import UsageError, UserError
-from r1kit.evaluate import MEASURED, Metrics, format_table, measure
+from r1kit.curves import CURVES, draw_png
+from r1kit.data import read_problem_list
+from r1kit.errors import UserError
+from r1kit.evaluate import Metrics, format_table, measure
 from r1kit.grader import Grader
-from r1kit.jail import Mode
-from r1kit.jsonl import Record, read_records, write_records
+from r1kit.grpo_plan import GrpoPlan, check_plan
+from r1kit.held_out import HeldOut
+from r1kit.jsonl import Record, read_records
 from r1kit.live import RunView, draw_curves, say
+from r1kit.parts import PARTS
+from r1kit.pass_rate import parse_pass_rate, problems_within
+from r1kit.processes import check_launch, gather, is_main, process_count, share
 from r1kit.prompts import Prompting, PromptStyle, render_prompt
 from r1kit.records import content_hash
-from r1kit.reward import score_windows
-from r1kit.reward_spec import Options, RewardPart
 from r1kit.rewards import JUDGED, REWARDS
-from r1kit.rollout import RolloutPlan, loaded_policy, sample_rollouts, style_of
-from r1kit.run_folder import CHECKPOINTS, read_log
+from r1kit.rollout import style_of
+from r1kit.run_folder import CHECKPOINTS, claim_folder, read_log
 from r1kit.verdict import judge_rollout, kind_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from r1kit.trainer import ReasoningTrainer, RolloutGrader
+    from r1kit.callbacks import RunCallback
+    from r1kit.rollout_grader import RolloutGrader
+    from r1kit.trainer import ReasoningTrainer
 
 
-FLAGS = {  # TRL's settings that are flags of ours
-    "output_dir": "--output",
-    "max_steps": "--steps",
-    "num_generations": "--n",
-    "per_device_train_batch_size": "--micro-batch-size",
-    "gradient_accumulation_steps": "--batch-size",
-    "max_completion_length": "--max-tokens",
-    "temperature": "--temperature",
-    "learning_rate": "--learning-rate",
-    "reward_weights": "--reward",
-    "seed": "--seed",
-    "save_steps": "--save-every",
-}
-
-
-@dataclass(frozen=True)
-class GrpoPlan:
-    """A run, as its flags say it."""
-
-    model: str
-    rewards: list[RewardPart]
-    steps: int
-    n: int  # completions of each prompt (the group)
-    batch_size: int  # completions of each step
-    micro_batch_size: int  # completions of each backward pass on one device
-    learning_rate: float | None  # None: by the size of the model
-    temperature: float
-    max_tokens: int
-    seed: int
-    dtype: str
-    style: PromptStyle | None  # None: the model's own
-    eval_samples: int
-    save_every: int
-    samples_every: int
-    settings: dict[str, Any] = field(default_factory=dict)  # --set: any field of TRL's GRPOConfig
-    reward_options: Options = field(default_factory=dict)
-    sandbox: Mode = "auto"
-
-    def as_json(self, problems: list[Record]) -> dict[str, Any]:
-        """Return the settings that run.json holds, with a hash of the problems."""
-        return {"command": "grpo", "data_hash": content_hash(problems), **asdict(self)}
-
-
-def parse_settings(pairs: list[str]) -> dict[str, Any]:
-    """Return {key: value} of "KEY=VALUE" pairs; a value is read as JSON where it is JSON, else as text.
+def read_train_problems(source: str, pass_rate: str | None) -> list[Record]:
+    """Return the problems to train on: those of a source, or with a pass rate those of a scored file that have it.
 
     Raises:
-        UsageError: a pair of another form, a key that TRL's GRPOConfig lacks, or one that has a flag of its own.
+        UserError: there are none.
     """
-    settings: dict[str, Any] = {}
-    for pair in pairs:
-        key, separator, value = pair.partition("=")
-        if not (key and separator):
-            raise UsageError("--set", f'"{pair}" is not KEY=VALUE', "write --set beta=0.001, for instance")
-        if key in FLAGS:
-            raise UsageError("--set", f"{key} has a flag of its own", f"say {FLAGS[key]}")
-        try:
-            settings[key] = json.loads(value)
-        except ValueError:
-            settings[key] = value
-    if settings:
-        from trl import GRPOConfig
-
-        known = [f.name for f in fields(GRPOConfig)]
-        for key in settings.keys() - set(known):
-            nearest = get_close_matches(key, known, 1, 0)[0]
-            raise UsageError("--set", f'TRL has no setting "{key}"', f"the nearest is {nearest}")
-    return settings
-
-
-def check_batch(batch_size: int, n: int, micro_batch_size: int | None) -> int:
-    """Return the micro-batch size: as said, else the whole batch.
-
-    Raises:
-        UsageError: the sizes do not divide; names the nearest that do.
-    """
-    if n < 2:
-        raise UsageError("--n", "a group of one has no advantage", "say -n 2 or more")
-    if batch_size % n:
-        nearest = max(n, round(batch_size / n) * n)
-        raise UsageError("--batch-size", f"{batch_size} is no multiple of -n {n}", f"the nearest is {nearest}")
-    micro = micro_batch_size or batch_size
-    if batch_size % micro:
-        nearest = min((m for m in range(1, batch_size + 1) if batch_size % m == 0), key=lambda m: abs(m - micro))
-        raise UsageError("--micro-batch-size", f"{micro} does not divide {batch_size}", f"the nearest is {nearest}")
-    return micro
+    if pass_rate is None:
+        return read_problem_list(source, "train")
+    problems, count = problems_within(read_records(source), *parse_pass_rate(pass_rate))
+    if not problems:
+        raise UserError(source, f"none of {count} problems has a pass rate within {pass_rate}", "widen --pass-rate")
+    say(f"{len(problems)} of {count} problems have a pass rate within {pass_rate}")
+    return problems
 
 
 def check_gradable(problems: list[Record], grader: Grader) -> None:
@@ -146,56 +74,42 @@ def _can_be_judged(problem: Record, grader: Grader) -> bool:
     return verdict not in (None, "gold_unparseable")
 
 
-def default_held_out(source: str, held_out: str | None) -> list[Record]:
-    """Return the problems to measure on: those of `held_out`, else the test split of an embedded set, else none."""
-    chosen = held_out or (source if source in EMBEDDED else None)
-    return read_problem_list(chosen, "test") if chosen else []
-
-
 def train_grpo(
     problems: list[Record],
     held_out: list[Record],
     plan: GrpoPlan,
     rewards: Grader,
     folder: Path,
-    checkpoint: Path | None,
+    resume: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Train a model by GRPO on `problems` and save it into `folder`; measure it before and after on `held_out`.
 
     Args:
         rewards: the grader of the plan's rewards.
-        checkpoint: where a run that was stopped goes on from, None for a new one.
+        resume: go on from the folder's newest checkpoint.
+        overwrite: replace the run that the folder holds.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C; the step is finished and a checkpoint saved first.
     """
-    from r1kit.callbacks import RunCallback
-    from r1kit.model import end_token_ids, load_model, save_model
-    from r1kit.trainer import RolloutGrader
+    check_plan(plan, process_count())
+    settings = plan.as_json(problems)
+    checkpoint = claim_folder(folder, settings, resume, overwrite) if is_main() else None
+
+    from r1kit.model import load_model, save_model
 
     model, tokenizer = load_model(plan.model, plan.dtype)
     style = plan.style or style_of(plan.model, tokenizer)
-    prompting = Prompting(style)
     card = _card(problems, style, plan)
-
-    def evaluate(name: str) -> list[Record]:
-        if not held_out:
-            return []
-        say(f"measuring on {len(held_out)} held-out problems, {plan.eval_samples} samples each")
-        return list(_evaluate(folder / name, held_out, model, tokenizer, style, plan))
-
+    trainer, grader = new_trainer(model, tokenizer, problems, rewards, style, plan, folder)
+    checkpoint = share(checkpoint)
+    test = HeldOut(held_out, tokenizer, style, plan, folder)
     groups = plan.batch_size // plan.n
     say(f"{plan.steps} steps of {groups} prompts, {plan.n} completions each, out of {len(problems)} problems; {folder}")
-    before = evaluate("eval-before.jsonl")
-    (folder / "eval-after.jsonl").unlink(missing_ok=True)  # of a run that is made longer
-    prompts = [render_prompt(problem, prompting, tokenizer) for problem in problems]
-    ids = tokenizer(prompts, add_special_tokens=not prompting.is_chat)["input_ids"]
-    counted = [p.derive(prompt_tokens=len(i)) for p, i in zip(problems, ids, strict=True)]
-    grader = RolloutGrader(counted, rewards, plan.n, set(end_token_ids(model, tokenizer).tolist()))
-    trainer = new_trainer(model, tokenizer, prompts, style, grader, plan, folder)
-    view = RunView(f"grpo {plan.model}", plan.steps)
-    callback = RunCallback(folder, view, lambda: grader.last, plan.samples_every, card)
-    trainer.add_callback(callback)
+    before = test.measure("eval-before.jsonl", model)
+    test.forget("eval-after.jsonl")  # of a run that is made longer
+    callback = _watch(trainer, grader, plan, folder, card)
     with callback.watching():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if callback.interrupted:
@@ -203,65 +117,93 @@ def train_grpo(
         raise KeyboardInterrupt
 
     say(*rewards.warnings())
-    model.eval()
-    after = evaluate("eval-after.jsonl")
+    trained, weights = trained_model(trainer)
+    after = test.measure("eval-after.jsonl", trained)
     metrics = {"before": measure(before), "after": measure(after)} if held_out else {}
-    save_model(model, tokenizer, folder, {**card, "metrics": {k: m.as_json() for k, m in metrics.items()}})
-    _report(folder, metrics, before, after)
+    if is_main():
+        found = {name: metric.as_json() for name, metric in metrics.items()}
+        save_model(trained, tokenizer, folder, {**card, "metrics": found}, weights)
+        _report(folder, metrics, before, after)
 
 
 def new_trainer(
     model: "PreTrainedModel",
     tokenizer: "PreTrainedTokenizerBase",
-    prompts: list[str],
+    problems: list[Record],
+    rewards: Grader,
     style: PromptStyle,
-    grader: "RolloutGrader",
     plan: GrpoPlan,
     folder: Path,
-) -> "ReasoningTrainer":
-    """Return the trainer of a run, with TRL's settings made from the plan."""
+) -> "tuple[ReasoningTrainer, RolloutGrader]":
+    """Return the trainer of a run, with TRL's settings made from the plan, and the grader of its rollouts."""
     import torch
     from datasets import Dataset
     from transformers.trainer_callback import PrinterCallback
     from trl import GRPOConfig
 
+    from r1kit.model import end_token_ids
+    from r1kit.rollout_grader import RolloutGrader
     from r1kit.trainer import ReasoningTrainer
 
-    parameters = model.num_parameters()
-    default_rate = 5e-4 if parameters < 10_000_000 else 3e-6
-    settings = {
-        "output_dir": str(folder / CHECKPOINTS),
-        "max_steps": plan.steps,
-        "per_device_train_batch_size": plan.micro_batch_size,
-        "gradient_accumulation_steps": plan.batch_size // plan.micro_batch_size,
-        "num_generations": plan.n,
-        "max_completion_length": plan.max_tokens,
-        "temperature": plan.temperature,
-        "learning_rate": default_rate if plan.learning_rate is None else plan.learning_rate,
-        "lr_scheduler_type": "constant",
-        "reward_weights": [part.weight for part in plan.rewards],
-        "seed": plan.seed,
-        "bf16": plan.dtype == "bfloat16",
-        "gradient_checkpointing": parameters > 100_000_000,
-        "use_cpu": not torch.cuda.is_available(),
-        "remove_unused_columns": False,
-        "logging_steps": 1,
-        "save_steps": plan.save_every,
-        "save_total_limit": 2,
-        "report_to": "none",
-        "disable_tqdm": True,
-        **plan.settings,
-    }
+    prompting = Prompting(style)
+    prompts = [render_prompt(problem, prompting, tokenizer) for problem in problems]
+    ids = tokenizer(prompts, add_special_tokens=not prompting.is_chat)["input_ids"]
+    counted = [p.derive(prompt_tokens=len(i)) for p, i in zip(problems, ids, strict=True)]
+    grader = RolloutGrader(counted, rewards, plan.n, set(end_token_ids(model, tokenizer).tolist()))
+    longest = max(map(len, ids))
+    settings = plan.trl_settings(model.num_parameters(), process_count(), torch.cuda.is_available(), longest)
     trainer = ReasoningTrainer(
         model=model,
         reward_funcs=grader.functions(),
-        args=GRPOConfig(**settings),
+        args=GRPOConfig(output_dir=str(folder / CHECKPOINTS), **settings),
         train_dataset=Dataset.from_dict({"prompt": prompts, "index": list(range(len(prompts)))}),
         processing_class=tokenizer,
-        add_special_tokens=not Prompting(style).is_chat,
+        peft_config=_adapter(plan.lora_rank),
+        rollouts=grader,
+        add_special_tokens=not prompting.is_chat,
+        dynamic_sampling=plan.rounds,
+        token_budget=plan.token_budget,
+        parts=PARTS.keys() - set(plan.without),
     )
+    check_launch(trainer.accelerator)
     trainer.remove_callback(PrinterCallback)
-    return trainer
+    return trainer, grader
+
+
+def _adapter(rank: int | None) -> Any:
+    """Return the settings of an adapter on all linear layers, None where the whole model is trained."""
+    if rank is None:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+
+
+def _watch(
+    trainer: "ReasoningTrainer", grader: "RolloutGrader", plan: GrpoPlan, folder: Path, card: dict[str, Any]
+) -> "RunCallback":
+    from r1kit.callbacks import RunCallback
+
+    def newest() -> list[Record]:
+        return [scored for part in gather(grader.last) for scored in part]
+
+    view = RunView(f"grpo {plan.model}", plan.steps)
+    callback = RunCallback(
+        folder, view, newest, plan.rewards, plan.samples_every, card, plan.reflection_words, is_main()
+    )
+    trainer.add_callback(callback)
+    return callback
+
+
+def trained_model(trainer: "ReasoningTrainer") -> "tuple[PreTrainedModel, dict[str, Any] | None]":
+    """Return the model of a run that ended, an adapter merged into it; its weights where processes share them."""
+    weights = None
+    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()
+    return model.eval(), weights
 
 
 def _card(problems: list[Record], style: PromptStyle, plan: GrpoPlan) -> dict[str, Any]:
@@ -269,6 +211,7 @@ def _card(problems: list[Record], style: PromptStyle, plan: GrpoPlan) -> dict[st
     return {
         "command": "grpo",
         "parent": plan.model,
+        "algorithm": plan.algorithm,
         "prompt_style": style,
         "seed": plan.seed,
         "data_hash": content_hash(problems),
@@ -276,27 +219,11 @@ def _card(problems: list[Record], style: PromptStyle, plan: GrpoPlan) -> dict[st
     }
 
 
-def _evaluate(
-    path: Path,
-    problems: list[Record],
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    style: PromptStyle,
-    plan: GrpoPlan,
-) -> Iterator[Record]:
-    """Yield scored rollouts of the held-out problems, from `path` where an earlier start of the run left them."""
-    if not path.exists():
-        sampling = Sampling(plan.temperature, 1.0, plan.max_tokens, plan.seed)
-        policy = loaded_policy(model, tokenizer, style)
-        rollouts = sample_rollouts(problems, policy, RolloutPlan(plan.eval_samples, sampling))
-        grader = Grader(MEASURED, sandbox=plan.sandbox)
-        write_records(score_windows(rollouts, grader), str(path))
-    yield from read_records(str(path))
-
-
 def _report(folder: Path, metrics: dict[str, Metrics], before: list[Record], after: list[Record]) -> None:
-    """Print curves, the table before → after, and one problem answered by both models, on stderr."""
-    draw_curves(read_log(folder))
+    """Draw curves, and print the table before → after, and one problem answered by both models, on stderr."""
+    log = read_log(folder)
+    draw_curves(log)
+    draw_png(log, folder / CURVES)
     if metrics:
         say("", f"held out: {metrics['after'].problems} problems, 95 % intervals over problems", *format_table(metrics))
         chosen = max(range(len(after)), key=lambda i: (after[i]["reward"] or 0) - (before[i]["reward"] or 0))

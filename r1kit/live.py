@@ -10,27 +10,37 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from r1kit.processes import is_main
+
 console = Console(stderr=True, highlight=False)
 
 # title in the view: the reading of a log line
 READINGS = {
     "reward": lambda line: _number(line["reward"]),
-    "length": lambda line: f"{line['length']:.1f}",
+    "accuracy": lambda line: _percent(line["accuracy"]),
+    "length": lambda line: _number(line["length"], 1),
+    "  right": lambda line: _number(line["length_right"], 1),
+    "  wrong": lambda line: _number(line["length_wrong"], 1),
     "entropy": lambda line: _number(line["entropy"]),
-    "zero-signal groups": lambda line: f"{line['zero_signal']:.0%}",
+    "zero-signal groups": lambda line: _percent(line["zero_signal"]),
     "generation": lambda line: _speed(line, "generate"),
     "training": lambda line: _speed(line, "train"),
 }
+PLAIN = [title for title in READINGS if not title.startswith(" ")]  # those of a plain line
 PLAIN_EVERY = 10  # seconds between plain lines
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def _number(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0%}"
 
 
 def _speed(line: dict[str, Any], phase: str) -> str:
-    seconds = line["seconds"][phase]
-    return f"{line['tokens'][phase] / seconds:,.0f} tokens/s" if seconds else "–"
+    speed = line["tokens_per_second"][phase]
+    return "–" if speed is None else f"{speed:,.0f} tokens/s"
 
 
 class RunView:
@@ -61,7 +71,7 @@ class RunView:
             self.live.update(self._table(line))
         elif line["step"] == self.steps or time.monotonic() - self.printed > PLAIN_EVERY:
             self.printed = time.monotonic()
-            readings = [f"{title} {read(line)}" for title, read in READINGS.items()]
+            readings = [f"{title} {READINGS[title](line)}" for title in PLAIN]
             say(f"step {line['step']}/{self.steps}  " + "  ".join(readings) + f"  left {self._left(line)}")
 
     def _table(self, line: dict[str, Any]) -> Table:
@@ -123,6 +133,6 @@ def draw_curves(log: list[dict[str, Any]]) -> None:
 
 
 def say(*lines: str) -> None:
-    """Print lines on stderr."""
-    for line in lines:
+    """Print lines on stderr, in the main process of a run."""
+    for line in lines if is_main() else ():
         print(line, file=sys.stderr, flush=True)  # noqa: T201

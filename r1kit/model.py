@@ -88,13 +88,21 @@ def _first_line(error: Exception) -> str:
 
 
 def save_model(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path, card: dict[str, Any]
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    folder: Path,
+    card: dict[str, Any],
+    weights: dict[str, Any] | None = None,
 ) -> None:
-    """Save weights, tokenizer and `card` into `folder`; config.json comes last, so that a torn save shows."""
+    """Save weights, tokenizer and `card` into `folder`; config.json comes last, so that a torn save shows.
+
+    Args:
+        weights: those of a model that is spread over processes.
+    """
     part = folder / "model.part"
     if part.exists():
         shutil.rmtree(part)
-    model.save_pretrained(part)
+    model.save_pretrained(part, state_dict=weights)
     tokenizer.save_pretrained(part)
     write_card(part, card)
     (folder / "config.json").unlink(missing_ok=True)

@@ -1,169 +1,278 @@
-"""TRL's GRPOTrainer with r1kit's own generation and rewards, and with log-probabilities computed without padding.
+"""TRL's GRPOTrainer with r1kit's own sampling and rewards, groups that teach, and exact checkpoints."""
 
-The methods of TRL 1.16 that it overrides are no public API: tests/test_trainer.py holds loss and gradient to TRL's own.
-"""
-
+import random
 import time
-from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
-from trl import GRPOTrainer
+from safetensors.torch import load_file, save_file
 from trl.models import unwrap_model_for_generation
 
 from r1kit.engines import Request, Sampling
 from r1kit.engines.transformers import TransformersEngine
-from r1kit.grader import Grader
 from r1kit.jsonl import Record
-from r1kit.reward_spec import RewardPart
+from r1kit.rollout_grader import Grading, RolloutGrader
+from r1kit.training_pass import ExactPass
 
-CHUNK_TOKENS = 4096  # tokens, padding included, of one forward pass over rows of like length
+STATE, REFERENCE = "generation-{}.safetensors", "reference.safetensors"  # of a checkpoint, beside the trainer's own
 
 
-class ReasoningTrainer(GRPOTrainer):
-    """GRPO on rendered prompts, with seconds and tokens of generation and of training in its log.
+@dataclass
+class Drawn:
+    """A completion of one of TRL's rows, graded."""
 
-    Beside TRL's arguments:
+    row: dict[str, Any]
+    token_ids: list[int]
+    logprobs: list[float] | None
+    scored: Record
+
+
+class ReasoningTrainer(ExactPass):
+    """GRPO on rendered prompts, with seconds and tokens of its phases in its log.
+
+    Beside TRL's arguments and those of `ExactPass`:
+        rollouts: the grader of the run; its problems are those of the data set's column `index`.
         add_special_tokens: whether the tokenizer adds its special tokens to a prompt.
+        dynamic_sampling: how often in a step groups without signal are replaced by fresh ones, at most (DAPO, arXiv
+            2503.14476, section 3.2).
     """
 
-    def __init__(self, *args: Any, add_special_tokens: bool = True, **kwargs: Any):
+    def __init__(
+        self,
+        *args: Any,
+        rollouts: RolloutGrader | None = None,
+        add_special_tokens: bool = True,
+        dynamic_sampling: int = 0,
+        **kwargs: Any,
+    ):
         super().__init__(*args, **kwargs)
-        self.add_special_tokens = add_special_tokens
-        self._spent: defaultdict[str, float] = defaultdict(float)  # since the last line of the log
+        self.rollouts, self.add_special_tokens = rollouts, add_special_tokens
+        self.dynamic_sampling = dynamic_sampling
+        self._drawn: list[Drawn] | None = None  # what TRL is about to ask for
+        self._old_logps: list[list[float]] | None = None
+
+    # --- sampling and rewards
+
+    def _generate_and_score_completions(self, inputs):
+        """Sample, grade and, where asked, replace groups; then have TRL make a batch of it."""
+        if self.rollouts is not None and self.model.training:
+            self._drawn = self._draw_with_signal(inputs)
+            self.rollouts.take([drawn.scored for drawn in self._drawn])
+            inputs = [drawn.row for drawn in self._drawn]
+        started, spent = time.perf_counter(), self._phases()
+        output = super()._generate_and_score_completions(inputs)
+        self._seen["seconds/score"] += time.perf_counter() - started - (self._phases() - spent)
+        if self._drawn is not None and "drop" in self.parts:
+            self._level_out(output["advantages"], self._drawn)
+        self._drawn = self._old_logps = None
+        return output
+
+    def _phases(self) -> float:
+        return self._seen["seconds/generate"] + self._seen["seconds/grade"]
+
+    def _level_out(self, advantages: torch.Tensor, drawn: list[Drawn]) -> None:
+        """Set the advantages of groups without signal to the 0 that rounding keeps them from."""
+        assert self.rollouts is not None
+        if self.multi_objective_aggregation != "sum_then_normalize" or len(drawn) % self.num_generations:
+            return
+        for top in range(0, len(drawn), self.num_generations):
+            group = slice(top, top + self.num_generations)
+            if not self.rollouts.has_signal([one.scored for one in drawn[group]]):
+                advantages[group] = 0
+
+    def _draw_with_signal(self, inputs: list[dict[str, Any]]) -> list[Drawn]:
+        """Return graded completions of the rows, groups without signal replaced as often as dynamic sampling may."""
+        drawn = self._draw(inputs, 0)
+        used = {row["index"] for row in inputs}
+        for attempt in range(1, self.dynamic_sampling + 1):
+            level = self._groups_without_signal(drawn)
+            waiting = torch.tensor(len(level), device=self.accelerator.device)
+            if not int(self.accelerator.gather(waiting).sum()):
+                break
+            fresh = self._fresh(len(level), attempt, used)
+            rows = [row for row in fresh for _ in range(self.num_generations)]
+            redrawn = self._draw(rows, attempt)
+            for place, top in enumerate(level):
+                start = place * self.num_generations
+                drawn[top : top + self.num_generations] = redrawn[start : start + self.num_generations]
+            self._seen["resampled"] += len(level)
+        return drawn
+
+    def _groups_without_signal(self, drawn: list[Drawn]) -> list[int]:
+        assert self.rollouts is not None
+        n = self.num_generations
+        groups = range(0, len(drawn), n)
+        return [t for t in groups if not self.rollouts.has_signal([one.scored for one in drawn[t : t + n]])]
+
+    def _fresh(self, count: int, attempt: int, used: set[int]) -> list[dict[str, Any]]:
+        """Return rows of problems that this step has not used, other ones in each process."""
+        chance = random.Random(f"{self.args.seed}/{self.state.global_step}/{attempt}")
+        order = list(range(len(self.train_dataset)))
+        chance.shuffle(order)
+        mine = order[self.accelerator.process_index :: self.accelerator.num_processes]
+        free = [index for index in mine if index not in used]
+        chosen = (free + [index for index in mine if index in used])[:count]
+        chosen += [order[0]] * (count - len(chosen))
+        used.update(chosen)
+        return [self.train_dataset[index] for index in chosen]
+
+    def _draw(self, rows: list[dict[str, Any]], attempt: int) -> list[Drawn]:
+        """Return a graded completion of each row (a prompt stands there once for each completion)."""
+        assert self.rollouts is not None
+        rollouts = self.rollouts
+        prompt_ids, _, _ = self._tokenize_prompts([row["prompt"] for row in rows])
+        grading = Grading(rollouts.grader, at_once="overlap" in self.parts)
+        order: list[int] = []
+
+        def grade(place: int, token_ids: list[int], text: str) -> None:
+            order.append(place)
+            sample = place % self.num_generations
+            grading.add(rollouts.rollout(rows[place]["index"], sample, text, token_ids))
+
+        token_ids, logprobs = self._complete(prompt_ids, attempt, grade)
+        started = time.perf_counter()
+        scored = dict(zip(order, grading.finish(), strict=True))
+        self._seen["seconds/grade"] += time.perf_counter() - started
+        return [
+            Drawn(row, ids, None if logprobs is None else logprobs[place], scored[place])
+            for place, (row, ids) in enumerate(zip(rows, token_ids, strict=True))
+        ]
 
     def _tokenize_prompts(self, prompts: list[str]):
-        ids = self.processing_class(text=prompts, add_special_tokens=self.add_special_tokens)["input_ids"]
+        ids = (
+            self.processing_class(text=prompts, add_special_tokens=self.add_special_tokens)["input_ids"]
+            if prompts
+            else []
+        )
         return ids, None, {}
 
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False):
         """Return the completions (token ids) of prompts, which stand repeated, once for each completion."""
-        started = time.perf_counter()
-        if self.use_vllm:
-            completion_ids, logprobs = super()._generate_single_turn(
-                prompt_ids, images, multimodal_fields, num_generations, has_tool_images
-            )
+        logprobs: list[Any] | None
+        if self._drawn is not None:
+            token_ids = [drawn.token_ids for drawn in self._drawn]
+            logprobs = [drawn.logprobs for drawn in self._drawn]
         else:
-            completion_ids, logprobs = self._sample(prompt_ids), None
-        self._spent["seconds/generate"] += time.perf_counter() - started
-        self._spent["tokens/generate"] += sum(map(len, completion_ids))
-        return completion_ids, logprobs
+            token_ids, logprobs = self._complete(prompt_ids, 0, lambda place, ids, text: None)
+        logprobs = None if not logprobs or logprobs[0] is None else logprobs
+        self._old_logps = None if self.use_vllm else logprobs
+        return token_ids, logprobs
 
-    def _sample(self, prompt_ids: list[list[int]]) -> list[list[int]]:
-        """Sample one completion for each row; its random numbers belong to (seed, step, process, row)."""
-        sampling = Sampling(self.temperature, self.top_p, self.max_completion_length, self.args.seed)
-        place = f"{self.state.global_step}/{self.accelerator.process_index}"
-        requests = [Request(f"{place}/{row}", prompt) for row, prompt in enumerate(prompt_ids)]
+    def _complete(self, prompt_ids, attempt: int, finished) -> tuple[list[list[int]], list[list[float]] | None]:
+        """Return token ids and log-probabilities of a completion of each prompt; `finished` hears of each one."""
+        started = time.perf_counter()
+        if "engine" in self.parts and not self.use_vllm:
+            token_ids, logprobs = self._sample(prompt_ids, attempt, finished)
+        else:
+            token_ids, logprobs = super()._generate_single_turn(prompt_ids, None, {}, self.num_generations)
+            texts = self.processing_class.batch_decode(token_ids, skip_special_tokens=True)
+            for place, (ids, text) in enumerate(zip(token_ids, texts, strict=True)):
+                finished(place, ids, text)
+        self._seen["seconds/generate"] += time.perf_counter() - started
+        self._seen["tokens/generate"] += sum(map(len, token_ids))
+        return token_ids, logprobs
+
+    def _sample(self, prompt_ids, attempt: int, finished) -> tuple[list[list[int]], list[list[float]]]:
+        """Sample in r1kit's engine; random numbers belong to (seed, step, row among all processes, attempt)."""
+        sampling = Sampling(
+            self.temperature, self.top_p, self.max_completion_length, self.args.seed, max(0, self.top_k or 0)
+        )
+        step, top = self.state.global_step, self.accelerator.process_index * len(prompt_ids)
+        places = {f"{step}/{top + row}/{attempt}": row for row in range(len(prompt_ids))}
+        requests = [Request(key, prompt_ids[row]) for key, row in places.items()]
+        token_ids: list[list[int]] = [[] for _ in requests]
+        logprobs: list[list[float]] = [[] for _ in requests]
         with unwrap_model_for_generation(
             self.model_wrapped,
             self.accelerator,
             gather_deepspeed3_params=self.args.ds3_gather_for_generation,
             gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
         ) as model:
-            engine = TransformersEngine(model, self.processing_class, len(requests))
-            drawn = {request.key: completion.token_ids for request, completion in engine.complete(requests, sampling)}
-        return [drawn[request.key] for request in requests]
+            engine = TransformersEngine(model, self.processing_class, max(1, len(requests)))
+            for request, completion in engine.complete(requests, sampling):
+                place = places[request.key]
+                token_ids[place], logprobs[place] = completion.token_ids, completion.logprobs
+                finished(place, completion.token_ids, completion.text)
+        return token_ids, logprobs
 
-    def _get_per_token_logps_and_entropies(
-        self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, **kwargs
-    ):
-        """Return log-probabilities and entropies (B, C) of the completions, as TRL does, without its padding.
-
-        Rows of like length go through the model together, trimmed to the widest of them; what is cut off is masked.
-        """
-        prompt_width = input_ids.shape[1] - logits_to_keep
-        prompts, completions = attention_mask[:, :prompt_width].sum(1), attention_mask[:, prompt_width:].sum(1)
-        chunks = cut_by_length((prompts + completions).tolist(), batch_size or len(input_ids))
-        parts = []
-        for rows in chunks:
-            keep = max(1, int(completions[rows].max()))
-            window = slice(prompt_width - int(prompts[rows].max()), prompt_width + keep)
-            logps, entropies, aux_loss = super()._get_per_token_logps_and_entropies(
-                model, input_ids[rows, window], attention_mask[rows, window], keep, **kwargs
-            )
-            pad = (0, logits_to_keep - keep)
-            entropies = None if entropies is None else torch.nn.functional.pad(entropies, pad)
-            parts.append((torch.nn.functional.pad(logps, pad), entropies, aux_loss))
-        back = torch.argsort(torch.tensor([row for rows in chunks for row in rows], device=input_ids.device))
-        logps, entropies, aux_losses = zip(*parts, strict=True)
-        return (
-            torch.cat(logps)[back],
-            None if entropies[0] is None else torch.cat(entropies)[back],
-            None if aux_losses[0] is None else torch.stack(aux_losses).mean(),
+    def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, logits_to_keep, *args, **kwargs):
+        """Return what TRL asks for; the old log-probabilities are those at which the engine drew, where it may."""
+        if self._old_logps is not None and self._draws_exactly and model is self.model:
+            found, self._old_logps = self._old_logps, None
+            logps = torch.zeros(input_ids.shape[0], logits_to_keep, device=input_ids.device)
+            for row, values in enumerate(found):
+                logps[row, : len(values)] = torch.tensor(values)
+            return logps, None, None
+        return super()._get_per_token_logps_and_entropies(
+            model, input_ids, attention_mask, logits_to_keep, *args, **kwargs
         )
 
+    @property
+    def _draws_exactly(self) -> bool:
+        """Tell whether TRL wants old log-probabilities, and the engine's are the same ones: in float32."""
+        wanted = self.args.gradient_accumulation_steps % (self.args.steps_per_generation * self.num_iterations) != 0
+        mixed = self.args.bf16 or self.args.fp16 or self.model.dtype != torch.float32
+        return wanted and not mixed and not torch.is_grad_enabled()
+
+    # --- the log
+
     def training_step(self, model, inputs, num_items_in_batch=None):
-        """Take one (micro-)step as TRL does; what is neither generation nor reward is counted as training."""
-        started, prepared = time.perf_counter(), self._spent["seconds/prepare"]
+        """Take one (micro-)step as TRL does; what is not preparing a batch is counted as training."""
+        started, prepared = time.perf_counter(), self._seen["seconds/prepare"]
         loss = super().training_step(model, inputs, num_items_in_batch)
-        preparing = self._spent["seconds/prepare"] - prepared
-        self._spent["seconds/train"] += time.perf_counter() - started - preparing
+        self._seen["seconds/train"] += time.perf_counter() - started - (self._seen["seconds/prepare"] - prepared)
         return loss
 
     def _prepare_inputs(self, generation_batch):
         started = time.perf_counter()
         inputs = super()._prepare_inputs(generation_batch)
-        self._spent["seconds/prepare"] += time.perf_counter() - started
-        self._spent["tokens/train"] += int(inputs["prompt_mask"].sum() + inputs["completion_mask"].sum())
+        self._seen["seconds/prepare"] += time.perf_counter() - started
+        self._seen["tokens/train"] += int(inputs["prompt_mask"].sum() + inputs["completion_mask"].sum())
         return inputs
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log as TRL does, with the seconds and tokens spent since the last line."""
-        logs.update(self._spent)
-        self._spent.clear()
+        """Log as TRL does, with what was spent and seen since the last line."""
+        seen, self._seen = self._seen, type(self._seen)(float)
+        rows, trained = seen.pop("rows", 0), seen.pop("rows/trained", 0)
+        logs["rows/trained"] = trained / rows if rows else 1.0
+        tokens, difference = seen.pop("logps", 0), seen.pop("logps/difference", 0)
+        if tokens:
+            logs["logprob_difference"] = difference / tokens
+        logs.update(seen)
         super().log(logs, start_time)
 
+    # --- checkpoints
 
-def cut_by_length(lengths: list[int], max_rows: int) -> list[list[int]]:
-    """Return the rows in chunks of at most `max_rows` rows and `CHUNK_TOKENS` padded tokens, longest rows first."""
-    chunks: list[list[int]] = []
-    for row in sorted(range(len(lengths)), key=lambda row: -lengths[row]):
-        full = not chunks or len(chunks[-1]) == max_rows
-        if full or (len(chunks[-1]) + 1) * lengths[chunks[-1][0]] > CHUNK_TOKENS:
-            chunks.append([])
-        chunks[-1].append(row)
-    return chunks
+    def _save_checkpoint(self, model, trial) -> None:
+        """Save what TRL leaves out first: a checkpoint is whole when its last file, the trainer's state, is there."""
+        folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
+        folder.mkdir(parents=True, exist_ok=True)
+        held = {
+            f"{place}/{name}": value.contiguous()
+            for place, batch in enumerate(self._buffered_inputs or [])
+            for name, value in batch.items()
+            if isinstance(value, torch.Tensor)
+        }
+        state = {"step": torch.tensor(self._step), **held}
+        save_file(state, folder / STATE.format(self.accelerator.process_index))
+        if self.args.sync_ref_model and self.accelerator.is_main_process:
+            weights = self.accelerator.unwrap_model(self.ref_model).state_dict()
+            save_file({name: value.clone() for name, value in weights.items()}, folder / REFERENCE)
+        super()._save_checkpoint(model, trial)
 
-
-class RolloutGrader:
-    """The rewards of a run as TRL calls them: one function a reward over a batch, which is graded once.
-
-    Args:
-        problems: with `prompt_tokens`, which their rollouts carry.
-        grader: of the run's rewards.
-        n: completions of each prompt.
-        ends: the ids of the tokens that end a completion.
-    """
-
-    def __init__(self, problems: list[Record], grader: Grader, n: int, ends: set[int]):
-        self.problems, self.grader, self.n, self.ends = problems, grader, n, ends
-        self.last: list[Record] = []  # the scored rollouts of the newest batch
-        self._graded: object = None
-
-    def functions(self) -> list[Any]:
-        """Return a reward function for each part of the sum, by its name."""
-
-        def column(part: RewardPart) -> Any:
-            def reward(completions: list[str], index: list[int], **columns: Any) -> list[float | None]:
-                if self._graded is not completions:
-                    rows = enumerate(zip(index, completions, columns["completion_ids"], strict=True))
-                    rollouts = [self._rollout(place % self.n, *row) for place, row in rows]
-                    self.last = [graded.record for graded in self.grader.grade(rollouts)]
-                    self._graded = completions
-                return [self._value(scored, part) for scored in self.last]
-
-            reward.__name__ = part.name if part.kind is None else f"{part.kind}={part.name}"
-            return reward
-
-        return [column(part) for part in self.grader.parts]
-
-    def _value(self, scored: Record, part: RewardPart) -> float | None:
-        return scored["rewards"][part.name] if part in self.grader.parts_for(scored) else None
-
-    def _rollout(self, sample: int, index: int, completion: str, token_ids: list[int]) -> Record:
-        return self.problems[index].derive(
-            sample=sample,
-            completion=completion,
-            finish_reason="stop" if token_ids[-1] in self.ends else "length",
-            completion_tokens=len(token_ids),
-        )
+    def _load_optimizer_and_scheduler(self, checkpoint) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
+            return
+        state = load_file(Path(checkpoint) / STATE.format(self.accelerator.process_index))
+        self._step = int(state.pop("step"))
+        batches: dict[int, dict[str, Any]] = {}
+        for name, value in state.items():
+            place, _, field = name.partition("/")
+            batches.setdefault(int(place), {})[field] = value.to(self.accelerator.device)
+        self._buffered_inputs = [batches[place] for place in sorted(batches)] or None
+        if self.args.sync_ref_model:
+            weights = load_file(Path(checkpoint) / REFERENCE)
+            self.accelerator.unwrap_model(self.ref_model).load_state_dict(weights)

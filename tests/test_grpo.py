@@ -10,7 +10,7 @@ import pytest
 from conftest import lines, r1kit, write_jsonl
 
 from r1kit.errors import UsageError, UserError
-from r1kit.grpo import check_batch, parse_settings
+from r1kit.grpo_plan import check_batch, parse_settings
 from r1kit.run_folder import claim_folder, latest_checkpoint
 
 SMALL = ("--model", "base", "--batch-size", 16, "--max-tokens", 48, "--eval-samples", 2)
@@ -155,7 +155,7 @@ def test_the_trained_folder_says_the_same_from_plain_transformers(whole_run):
 
 
 def test_groups_of_equal_rewards_carry_no_signal():
-    from r1kit.callbacks import zero_signal_share
+    from r1kit.step_log import zero_signal_share
 
     groups = ([1.2, 1.2 + 1e-9, 1.2], [1.2, 0.2, 1.2], [None, None, None], [0.0, None, 0.0])
     rows = [{"sample": i, "reward": reward} for group in groups for i, reward in enumerate(group)]

@@ -1,0 +1,118 @@
+"""The command `rollout`; the work is in r1kit/rollout.py and, of a search, in r1kit/searching.py."""
+
+from typing import Annotated
+
+import typer
+
+from r1kit.commands import say
+from r1kit.commands.options import (
+    BatchSize,
+    Dtype,
+    Engine,
+    EngineArgs,
+    GpuMemory,
+    MaxTokens,
+    ModelName,
+    N,
+    Output,
+    Overwrite,
+    Prefill,
+    Resume,
+    Search,
+    Seed,
+    Style,
+    System,
+    Temperature,
+    TopK,
+    TopP,
+    Url,
+    unescape,
+)
+from r1kit.jsonl import STDIO
+
+
+def rollout(
+    model: ModelName,
+    problems: Annotated[str, typer.Argument(help="Problems: JSON Lines file or -.")] = STDIO,
+    output: Output = STDIO,
+    n: N = 1,
+    temperature: Temperature = 1.0,
+    top_p: TopP = 1.0,
+    top_k: TopK = 0,
+    max_tokens: MaxTokens = 256,
+    stop: Annotated[list[str] | None, typer.Option(help="Text that ends a completion; may be repeated.")] = None,
+    seed: Seed = 0,
+    prompt_style: Style = None,
+    system: System = None,
+    prefill: Prefill = "",
+    few_shot: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Examples to show: prompts, each with completion or answer."),
+    ] = None,
+    show_prompt: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Show the exact prompts of the first N problems; draw nothing.")
+    ] = 0,
+    engine: Engine = "auto",
+    url: Url = None,
+    engine_args: EngineArgs = None,
+    batch_size: BatchSize = None,
+    dtype: Dtype = "auto",
+    tensor_parallel_size: Annotated[int | None, typer.Option(min=1, help="GPUs that share the model (vLLM).")] = None,
+    gpu_memory_utilization: GpuMemory = None,
+    max_model_len: Annotated[int | None, typer.Option(min=1, help="Tokens of prompt and completion (vLLM).")] = None,
+    enable_prefix_caching: Annotated[bool, typer.Option(help="Compute the beginnings of prompts once (vLLM).")] = True,
+    logprobs: Annotated[bool, typer.Option("--logprobs", help="Add the log-probability of every token.")] = False,
+    search: Search = None,
+    prm: Annotated[str | None, typer.Option(help="Process reward model of the search: folder or hub name.")] = None,
+    width: Annotated[int, typer.Option(min=1, help="Continuations of each step that is kept (M); N/M are kept.")] = 4,
+    lookahead: Annotated[int, typer.Option(min=0, help="Greedy steps by which lookahead scores a step.")] = 1,
+    aggregate: Annotated[
+        str, typer.Option(help="Score of a solution from its steps': last, min, prod or mean.")
+    ] = "last",
+    separator: Annotated[str, typer.Option(callback=unescape, help="What ends a step.")] = "\\n\\n",
+    max_steps: Annotated[int, typer.Option(min=1, help="Steps of a search; the last one runs to the end.")] = 64,
+    policy: Annotated[str | None, typer.Option(help="File of compute-optimal, for --search auto.")] = None,
+    budget: Annotated[int | None, typer.Option(min=1, help="Most candidates of a problem with --search auto.")] = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Sample n completions of each problem, or search for them under a process reward model.
+
+    Reads problems, adds sample, completion, finish_reason, prompt_tokens and completion_tokens. Streams, in input
+    order. A file given with -o can be resumed after any kind of end. A prompt that is longer than the model's window
+    gives records with the finish_reason "error", and exit code 1 at the end.
+
+    Examples:
+
+        r1kit data arith --split test | r1kit rollout --model base -n 8 -o rollouts.jsonl
+
+        r1kit rollout --model out/zero --temperature 0 problems.jsonl | jq -r .completion
+
+        r1kit rollout --model Qwen/Qwen3-8B --engine openai --url http://localhost:8000/v1 problems.jsonl
+
+        r1kit rollout --model base --search beam -n 16 --prm out/prm p.jsonl | r1kit vote --method best-of-n --by score
+    """
+    from r1kit.data import read_problems
+    from r1kit.engines import Sampling
+    from r1kit.engines.opening import EngineOptions, engine_settings
+    from r1kit.prompts import read_examples
+    from r1kit.rollout import RolloutPlan, RolloutRun, show_prompts, write_rollouts
+    from r1kit.searching import search_options
+
+    knobs = {
+        "tensor_parallel_size": tensor_parallel_size,
+        "gpu_memory_utilization": gpu_memory_utilization,
+        "max_model_len": max_model_len,
+        "enable_prefix_caching": None if enable_prefix_caching else False,
+    }
+    options = EngineOptions(engine, dtype, batch_size, url, engine_settings(engine_args or [], knobs))
+    examples = read_examples(few_shot) if few_shot else ()
+    prompting = {"style": prompt_style, "system": system, "prefill": prefill, "examples": examples}
+    sampling = Sampling(temperature, top_p, max_tokens, seed, top_k, tuple(map(unescape, stop or ())))
+    shape = (budget if search == "auto" else n, width, lookahead, aggregate, separator, max_steps)
+    searched = search_options(search, shape, prm, policy) if search else None
+    run = RolloutRun(model, options, prompting, RolloutPlan(n, sampling, logprobs), searched)
+    if show_prompt:
+        say(show_prompts(read_problems(problems), run, show_prompt))
+        return
+    write_rollouts(read_problems(problems), run, output, resume, overwrite, lambda line: say([line]))

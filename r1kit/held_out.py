@@ -1,0 +1,69 @@
+"""Problems that a run is measured on and not trained on."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from r1kit.data import EMBEDDED, read_problem_list
+from r1kit.engines import Sampling
+from r1kit.evaluate import MEASURED
+from r1kit.grader import Grader
+from r1kit.grpo_plan import GrpoPlan
+from r1kit.jsonl import Record, read_records, write_records
+from r1kit.live import say
+from r1kit.processes import gather, is_main, process_count, process_number, share
+from r1kit.prompts import PromptStyle
+from r1kit.reward import score_windows
+from r1kit.rollout import RolloutPlan, loaded_policy, sample_rollouts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def default_held_out(source: str, held_out: str | None) -> list[Record]:
+    """Return the problems to measure on: those of `held_out`, else the test split of an embedded set, else none."""
+    chosen = held_out or (source if source in EMBEDDED else None)
+    return read_problem_list(chosen, "test") if chosen else []
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The held-out problems of a run, and how its model is prompted and sampled on them."""
+
+    problems: list[Record]
+    tokenizer: "PreTrainedTokenizerBase"
+    style: PromptStyle
+    plan: GrpoPlan
+    folder: Path
+
+    def measure(self, name: str, model: "PreTrainedModel") -> list[Record]:
+        """Return scored rollouts, from the folder's file `name` where an earlier start of the run left them there.
+
+        Each process samples its share of the problems, and has all of the rollouts in the end.
+        """
+        if not self.problems:
+            return []
+        path = self.folder / name
+        if not share(path.exists()):
+            say(f"measuring on {len(self.problems)} held-out problems, {self.plan.eval_samples} samples each")
+            parts = gather(self._sample(model, self.problems[process_number() :: process_count()]))
+            place = {problem["id"]: number for number, problem in enumerate(self.problems)}
+            rollouts = sorted((r for part in parts for r in part), key=lambda r: (place[r["id"]], r["sample"]))
+            if is_main():
+                write_records(iter(rollouts), str(path))
+            share(None)  # the file is there
+        return list(read_records(str(path)))
+
+    def forget(self, name: str) -> None:
+        """Remove an earlier measurement."""
+        if is_main():
+            (self.folder / name).unlink(missing_ok=True)
+
+    def _sample(self, model: "PreTrainedModel", problems: list[Record]) -> list[Record]:
+        sampling = Sampling(self.plan.temperature, 1.0, self.plan.max_tokens, self.plan.seed)
+        policy = loaded_policy(model, self.tokenizer, self.style)
+        training = model.training
+        rollouts = sample_rollouts(problems, policy, RolloutPlan(self.plan.eval_samples, sampling))
+        scored = list(score_windows(rollouts, Grader(MEASURED, sandbox=self.plan.sandbox)))
+        model.train(training)
+        return scored

@@ -1,0 +1,220 @@
+"""The training pass of TRL's GRPOTrainer, computing less for the same loss and gradient.
+
+Rows without an advantage are left out; the others go through the model in passes of a token budget, the longest first;
+a prompt stands in a pass once for its completions; and only what predicts a completion token reaches the output head.
+The methods of TRL 1.16 that it overrides are no public API: tests/test_trainer.py holds loss and gradient to TRL's own.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from typing import Any
+
+import torch
+from trl import GRPOTrainer
+
+from r1kit.chunks import cut_by_length, cut_by_prompt, merge_metrics, rows_of, share_of
+from r1kit.errors import UserError
+from r1kit.packing import CompletionHead, can_pack, pack_rows, packed_attention
+from r1kit.parts import PARTS
+
+
+class ExactPass(GRPOTrainer):
+    """GRPO whose training pass is cut and packed.
+
+    Beside TRL's arguments:
+        token_budget: tokens of one pass.
+        parts: the speed-ups that are on, of `PARTS`.
+    """
+
+    def __init__(self, *args: Any, token_budget: int = 4096, parts: Iterable[str] = tuple(PARTS), **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.token_budget, self.parts = token_budget, set(parts)
+        models = [self._causal(m) for m in (self.model, self.ref_model) if m is not None]
+        self._packs = {"head", "share"} <= self.parts and all(map(can_pack, models))
+        if "head" in self.parts:
+            for model in models:
+                CompletionHead(model.base_model)
+        self._until_backward = ExitStack()  # a checkpointed layer attends once more in the backward pass
+        self._logps: torch.Tensor | None = None  # of the newest pass
+        self._seen: defaultdict[str, float] = defaultdict(float)  # since the last line of the log
+
+    def _causal(self, model):
+        """Return the causal language model below what wraps it."""
+        model = self.accelerator.unwrap_model(model)
+        return model.get_base_model() if hasattr(model, "peft_config") else model
+
+    @property
+    def _coupled(self) -> bool:
+        """Tell whether the loss has a term that is no sum over rows: an entropy bonus or quantile, a router's loss."""
+        return self._entropy_bonus_enabled or self.top_entropy_quantile < 1.0 or self.aux_loss_enabled
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        """Take one (micro-)step as TRL does.
+
+        Raises:
+            UserError: the GPU's memory does not suffice.
+        """
+        try:
+            with self._until_backward:
+                return super().training_step(model, inputs, num_items_in_batch)
+        except torch.OutOfMemoryError as error:
+            what = f"a pass of {self.token_budget} tokens needs more memory ({str(error).splitlines()[0]})"
+            raise UserError("--token-budget", what, "halve it, or say --gradient-checkpointing") from None
+
+    def _compute_loss(self, model, inputs):
+        """Return TRL's loss of a micro-batch, most of whose passes have gone backward already.
+
+        The gradient of all passes but the last is there when this returns; the caller takes the last one backward.
+        """
+        if not torch.is_grad_enabled() or self._coupled or not self.parts & {"drop", "budget"}:
+            return super()._compute_loss(model, inputs)
+        passes = self._cut(inputs, self._rows_to_train(inputs))
+        kept, found = self._metrics["train"], []
+        done: torch.Tensor | float = 0.0
+        for number, (rows, weight) in enumerate(passes):
+            last = number == len(passes) - 1
+            part = rows_of(inputs, rows)
+            self._metrics["train"] = defaultdict(list)
+            with nullcontext() if last else self.accelerator.no_sync(model):
+                loss = super()._compute_loss(model, part) * (weight * share_of(self.loss_type, part, inputs))
+                self._compare_logps(part)
+                found.append((int(weight * part["completion_mask"].sum()), self._metrics["train"]))
+                if not last:
+                    self.accelerator.backward(loss)
+                    done += loss.detach()
+        for key, value in merge_metrics(found).items():
+            kept[key].append(value)
+        self._metrics["train"] = kept
+        return loss + done
+
+    def _rows_to_train(self, inputs) -> list[int]:
+        """Return the rows that the loss depends on, at least one."""
+        rows = range(len(inputs["completion_ids"]))
+        used = list(rows)
+        if "drop" in self.parts and self.beta == 0:
+            advantages = inputs["advantages"].reshape(len(rows), -1)
+            used = [row for row, has in zip(rows, (advantages != 0).any(1).tolist(), strict=True) if has] or [0]
+        self._seen["rows"] += len(rows)
+        self._seen["rows/trained"] += len(used)
+        return used
+
+    def _cut(self, inputs, rows: list[int]) -> list[tuple[list[int], float]]:
+        """Return the passes over rows, each with its weight: 0 where it only keeps step with other processes."""
+        if "budget" not in self.parts or self.is_deepspeed_enabled:
+            return [(rows, 1.0)]
+        prompt_tokens, tokens = inputs["prompt_mask"].sum(1), inputs["completion_mask"].sum(1)
+        cut = self._cut_rows(inputs["prompt_ids"], prompt_tokens, tokens, rows)
+        passes = [([rows[i] for i in chunk], 1.0) for chunk in cut]
+        count = torch.tensor([len(passes)], device=self.accelerator.device)
+        return passes + [(rows[:1], 0.0)] * (int(self.accelerator.gather(count).max()) - len(passes))
+
+    def _cut_rows(self, prompt_ids, prompt_tokens, tokens, rows: list[int]) -> list[list[int]]:
+        own, before = tokens[rows].tolist(), prompt_tokens[rows].tolist()
+        if not self._packs:
+            return cut_by_length([a + b for a, b in zip(before, own, strict=True)], self.token_budget)
+        prompts = [tuple(row) for row in prompt_ids[rows].tolist()]
+        return cut_by_prompt(prompts, before, own, self.token_budget)
+
+    def _compare_logps(self, part) -> None:
+        """Sum up how far the log-probabilities of a pass are from those at which its tokens were drawn."""
+        sampled = part.get("sampling_per_token_logps")
+        if sampled is not None and self._logps is not None:
+            mask = part["completion_mask"].bool() & ~sampled.isnan()
+            self._seen["logps/difference"] += float((self._logps - sampled).abs()[mask].sum())
+            self._seen["logps"] += int(mask.sum())
+
+    def _get_per_token_logps_and_entropies(
+        self, model, input_ids, attention_mask, logits_to_keep, batch_size=None, **kwargs
+    ):
+        """Return log-probabilities and entropies (B, C) of the completions, and the router's loss, as TRL does."""
+        asked = {name: value for name, value in kwargs.items() if value is not None}
+        if not self.parts & {"budget", "head"} or not asked.keys() <= {"compute_entropy", "compute_aux_loss"}:
+            found = super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, batch_size, **kwargs
+            )
+        else:
+            found = self._score(model, input_ids, attention_mask, logits_to_keep, batch_size, **asked)
+        self._logps = found[0].detach()
+        return found
+
+    def _score(self, model, ids, mask, width, batch_size, compute_entropy=False, compute_aux_loss=False):
+        prompt_tokens, tokens = mask[:, :-width].sum(1), mask[:, -width:].sum(1)
+        rows = list(range(len(ids)))
+        packs = self._packs and not compute_aux_loss
+        if packs or "budget" in self.parts:
+            chunks = self._cut_rows(ids[:, :-width], prompt_tokens, tokens, rows)
+        else:
+            step = batch_size or len(rows)
+            chunks = [rows[i : i + step] for i in range(0, len(rows), step)]
+        places, logps, entropies, aux_losses = [], [], [], []
+        for chunk in chunks:
+            chunk.sort(key=lambda row: -int(tokens[row]))
+            run = self._run_packed if packs else self._run_padded
+            place, output = run(model, ids, mask, width, chunk, compute_aux_loss)
+            places.append(place)
+            logps.append(output.log_probs.flatten())
+            entropies.append(output.entropy.flatten() if compute_entropy else None)
+            aux_losses.append(output.aux_loss)
+
+        def back(values: list[torch.Tensor]) -> torch.Tensor:
+            full = values[0].new_zeros(len(ids) * width)
+            return full.index_copy(0, torch.cat(places), torch.cat(values)).view(-1, width)
+
+        return (
+            back(logps),
+            back(entropies) if compute_entropy else None,
+            torch.stack(aux_losses).mean() if compute_aux_loss else None,
+        )
+
+    def _run_packed(self, model, ids, mask, width, rows, compute_aux_loss):
+        """Return the places (K,) of the completion tokens of rows in the flattened (B * C), and the model's output."""
+        before, own = mask[:, :-width].bool(), mask[:, -width:].bool()
+        prompts = [ids[row, :-width][before[row]].tolist() for row in rows]
+        completions = [ids[row, -width:][own[row]].tolist() for row in rows]
+        packed = pack_rows(prompts, completions, ids.device)
+        with self._attending(model), self.accelerator.autocast():
+            output = model(
+                input_ids=packed.input_ids,
+                position_ids=packed.position_ids,
+                packed=packed,
+                predicting=packed.predicting,
+                shift_labels=packed.labels,
+                fused_lm_head=True,
+            )
+        return self._places(own, rows, width), output
+
+    def _run_padded(self, model, ids, mask, width, rows, compute_aux_loss):
+        """Return the same from rows that are padded to the longest of them."""
+        before, own = mask[rows, :-width], mask[rows, -width:]
+        left, keep = int(before.sum(1).max()), max(1, int(own.sum(1).max()))
+        window = slice(ids.shape[1] - width - left, ids.shape[1] - width + keep)
+        inputs = {"input_ids": ids[rows, window], "attention_mask": mask[rows, window]}
+        if compute_aux_loss:
+            inputs["output_router_logits"] = True
+        row, column = own.bool()[:, :keep].nonzero(as_tuple=True)
+        labels = inputs["input_ids"][row, left + column].unsqueeze(0)
+        predicting = row * (left + keep) + left + column - 1
+        if "head" not in self.parts:
+            labels = inputs["input_ids"].roll(-1, 1)
+            with self.accelerator.autocast():
+                output = model(**inputs, shift_labels=labels, fused_lm_head=True)
+            output.log_probs = output.log_probs.flatten()[predicting]
+            output.entropy = None if output.entropy is None else output.entropy.flatten()[predicting]
+        else:
+            with self.accelerator.autocast():
+                output = model(**inputs, predicting=predicting, shift_labels=labels, fused_lm_head=True)
+        return self._places(mask[:, -width:].bool(), rows, width), output
+
+    @staticmethod
+    def _places(own: torch.Tensor, rows: list[int], width: int) -> torch.Tensor:
+        row, column = own[rows].nonzero(as_tuple=True)
+        return torch.tensor(rows, device=own.device)[row] * width + column
+
+    def _attending(self, model) -> AbstractContextManager:
+        """Have a model attend to packed rows: until after the backward pass where there will be one."""
+        context = packed_attention(self._causal(model))
+        if not torch.is_grad_enabled():
+            return context
+        self._until_backward.enter_context(context)
+        return nullcontext()

@@ -1,0 +1,71 @@
+import subprocess
+import sys
+
+import pytest
+
+from r1kit.curves import LONG, draw_png, smoothed
+
+
+def log(steps, **fields):
+    line = {
+        "reward": 0.5, "rewards": {"accuracy": 0.4, "format": 0.5}, "accuracy": 0.4, "length": 20.0,
+        "length_right": 18.0, "length_wrong": 21.0, "entropy": 0.3, "trained": 0.8, "zero_signal": 0.2,
+        "reflection": 0.1, "truncated": 0.0, "seconds": {"generate": 1.0, "grade": 0.1, "score": 0.0, "train": 2.0},
+    }  # fmt: skip
+    return [{"step": step, **line, **fields} for step in range(1, steps + 1)]
+
+
+def picture(lines, path):
+    """Return the pixels (height, width, 4) of a picture of a log."""
+    from matplotlib.image import imread
+
+    draw_png(lines, path)
+    return imread(path)
+
+
+def coloured(pixels, colour):
+    """Tell how many pixels have a colour, "#rrggbb"."""
+    wanted = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
+    return ((pixels[..., :3] * 255).round() == wanted).all(-1).sum()
+
+
+@pytest.mark.parametrize("steps", [2, 40, LONG])
+def test_a_picture_has_the_curves_of_all_panels(tmp_path, steps):
+    pixels = picture(log(steps), tmp_path / "curves.png")
+    height, width, _ = pixels.shape
+    assert (height, width) == (840, 1560)
+    for row in range(2):
+        for column in range(3):
+            panel = pixels[row * 420 : (row + 1) * 420, column * 520 : (column + 1) * 520]
+            assert any(coloured(panel, colour) > 100 for colour in ("#009e73", "#0072b2")), (row, column)
+
+
+def test_what_a_log_lacks_is_left_out_and_kl_is_drawn_where_it_is(tmp_path):
+    lines = log(40, accuracy=None, length_right=None, length_wrong=None, rewards={"accuracy": None, "format": None})
+    without = picture(lines, tmp_path / "without.png")[:420]
+    assert coloured(without, "#009e73") == coloured(without, "#e69f00") == 0
+    assert coloured(picture([{**line, "kl": 0.1} for line in lines], tmp_path / "kl.png")[:420], "#e69f00") > 100
+
+
+def test_one_step_is_no_curve(tmp_path):
+    draw_png(log(1), tmp_path / "curves.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_smoothed_curve_is_the_mean_of_neighbours():
+    assert smoothed([0, 3, 6, 0, 9], 1) == [1.5, 3, 3, 5, 4.5]
+    assert smoothed([0, 3, 6], 0) == [0, 3, 6]
+
+
+def test_without_matplotlib_a_line_says_how_to_get_it(tmp_path):
+    program = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "sys.modules['matplotlib'] = None  # as if it were not installed\n"
+        "from r1kit.curves import draw_png\n"
+        f"draw_png([{{}}, {{}}], Path({str(tmp_path / 'curves.png')!r}))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (0, "")
+    assert run.stderr == "no picture of the curves, for lack of matplotlib: pip install 'r1kit[plot]'\n"
+    assert list(tmp_path.iterdir()) == []
