@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from r1kit.curves import CURVES, draw_png
 from r1kit.data import read_problem_list
+from r1kit.engines.vllm_training import prepare_vllm
 from r1kit.errors import UserError
 from r1kit.evaluate import Metrics, format_table, measure
 from r1kit.grader import Grader
@@ -94,6 +95,7 @@ def train_grpo(
         KeyboardInterrupt: after Ctrl-C; the step is finished and a checkpoint saved first.
     """
     check_plan(plan, process_count())
+    prepare_vllm(plan)
     settings = plan.as_json(problems)
     checkpoint = claim_folder(folder, settings, resume, overwrite) if is_main() else None
 
@@ -112,6 +114,8 @@ def train_grpo(
     callback = _watch(trainer, grader, plan, folder, card)
     with callback.watching():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if is_main():
+        draw_png(read_log(folder), folder / CURVES)
     if callback.interrupted:
         say(f"stopped after step {trainer.state.global_step}; go on with --resume")
         raise KeyboardInterrupt
@@ -151,7 +155,8 @@ def new_trainer(
     counted = [p.derive(prompt_tokens=len(i)) for p, i in zip(problems, ids, strict=True)]
     grader = RolloutGrader(counted, rewards, plan.n, set(end_token_ids(model, tokenizer).tolist()))
     longest = max(map(len, ids))
-    settings = plan.trl_settings(model.num_parameters(), process_count(), torch.cuda.is_available(), longest)
+    gpu = torch.cuda.is_available()
+    settings = plan.trl_settings(model.num_parameters(), process_count(), gpu, longest)
     trainer = ReasoningTrainer(
         model=model,
         reward_funcs=grader.functions(),
@@ -162,10 +167,13 @@ def new_trainer(
         rollouts=grader,
         add_special_tokens=not prompting.is_chat,
         dynamic_sampling=plan.rounds,
-        token_budget=plan.token_budget,
+        token_budget=plan.budget(gpu),
         parts=PARTS.keys() - set(plan.without),
     )
     check_launch(trainer.accelerator)
+    if trainer.is_fsdp_enabled and not trainer.use_vllm and "engine" in trainer.parts:
+        what = "under FSDP no process can draw alone"
+        raise UserError("--engine transformers", what, "say --engine vllm, or --without engine")
     trainer.remove_callback(PrinterCallback)
     return trainer, grader
 
@@ -220,10 +228,8 @@ def _card(problems: list[Record], style: PromptStyle, plan: GrpoPlan) -> dict[st
 
 
 def _report(folder: Path, metrics: dict[str, Metrics], before: list[Record], after: list[Record]) -> None:
-    """Draw curves, and print the table before → after, and one problem answered by both models, on stderr."""
-    log = read_log(folder)
-    draw_curves(log)
-    draw_png(log, folder / CURVES)
+    """Print curves, the table before → after, and one problem answered by both models, on stderr."""
+    draw_curves(read_log(folder))
     if metrics:
         say("", f"held out: {metrics['after'].problems} problems, 95 % intervals over problems", *format_table(metrics))
         chosen = max(range(len(after)), key=lambda i: (after[i]["reward"] or 0) - (before[i]["reward"] or 0))

@@ -11,6 +11,7 @@ from r1kit.errors import UsageError, UserError
 from r1kit.jail import Mode
 from r1kit.jsonl import Record
 from r1kit.parts import PARTS
+from r1kit.processes import process_count
 from r1kit.prompts import PromptStyle
 from r1kit.records import content_hash
 from r1kit.reward_spec import Options, RewardPart
@@ -35,6 +36,7 @@ FLAGS = {  # TRL's settings that are flags of ours
     "vllm_gpu_memory_utilization": "--gpu-memory-utilization",
     "vllm_enable_sleep_mode": "--sleep",
 }
+CPU_BUDGET, GPU_BUDGET = 2048, 8192  # tokens of a pass
 TINY, LARGE = 10_000_000, 1_000_000_000  # parameters: a rate of its own below, checkpointed activations above
 Engine = Literal["auto", "transformers", "vllm"]
 
@@ -59,7 +61,7 @@ class GrpoPlan:
     save_every: int
     samples_every: int
     algorithm: AlgorithmName | None = None
-    token_budget: int = 4096  # tokens of each pass
+    token_budget: int | None = None  # tokens of each pass; None: by the device
     without: list[str] = field(default_factory=list)  # of PARTS
     dynamic_sampling: int | None = None  # None: the algorithm's
     pass_rate: str | None = None
@@ -76,14 +78,23 @@ class GrpoPlan:
     sandbox: Mode = "auto"
 
     def as_json(self, problems: list[Record]) -> dict[str, Any]:
-        """Return the settings that run.json holds, with a hash of the problems."""
-        return {"command": "grpo", "data_hash": content_hash(problems), **asdict(self)}
+        """Return the settings that run.json holds, with a hash of the problems and the number of processes."""
+        return {
+            "command": "grpo",
+            "data_hash": content_hash(problems),
+            "processes": process_count(),
+            **asdict(self),
+        }
 
     @property
     def rounds(self) -> int:
         """How often groups without signal are replaced in a step, at most."""
         own = algorithm_of(self.algorithm).dynamic_sampling
         return own if self.dynamic_sampling is None else self.dynamic_sampling
+
+    def budget(self, gpu: bool) -> int:
+        """Return the tokens of a pass."""
+        return self.token_budget or (GPU_BUDGET if gpu else CPU_BUDGET)
 
     def trl_settings(self, parameters: int, processes: int, gpu: bool, longest_prompt: int) -> dict[str, Any]:
         """Return the fields of TRL's GRPOConfig for a model of so many parameters: defaults, table, flags, --set.
@@ -96,6 +107,7 @@ class GrpoPlan:
         return {
             "lr_scheduler_type": "constant",
             "logging_steps": 1,
+            "logging_nan_inf_filter": False,  # a loss that is no number shall show
             "save_total_limit": 2,
             **algorithm_of(self.algorithm).settings,
             "max_steps": self.steps,
@@ -187,12 +199,8 @@ def check_batch(batch_size: int, n: int, micro_batch_size: int | None, processes
     if batch_size % n or batch_size % processes:
         each = next(k for k in range(n, n * processes + 1, n) if k % processes == 0)
         nearest = max(each, round(batch_size / each) * each)
-        what = (
-            f"{batch_size} is no multiple of -n {n}"
-            if batch_size % n
-            else f"{processes} processes cannot share {batch_size}"
-        )
-        raise UsageError("--batch-size", what, f"the nearest is {nearest}")
+        what = f"is no multiple of -n {n}" if batch_size % n else f"cannot be shared by {processes} processes"
+        raise UsageError("--batch-size", f"{batch_size} {what}", f"the nearest is {nearest}")
     mine = batch_size // processes
     micro = micro_batch_size or mine
     if mine % micro:
@@ -219,7 +227,8 @@ def check_plan(plan: GrpoPlan, processes: int) -> None:
     if plan.rounds and (plan.batch_size // processes) % plan.n:
         mine = plan.batch_size // processes
         what = f"a process has {mine} completions, no whole groups of {plan.n}"
-        nearest = -(-mine // plan.n) * plan.n * processes
-        raise UsageError(
-            "--dynamic-sampling", what, f"say --batch-size {nearest}, the nearest, or --dynamic-sampling 0"
-        )
+        remedy = f"say --batch-size {-(-mine // plan.n) * plan.n * processes}, or --dynamic-sampling 0"
+        raise UsageError("--dynamic-sampling", what, remedy)
+    if plan.lora_rank and {**algorithm_of(plan.algorithm).settings, **plan.settings}.get("sync_ref_model"):
+        what = f"--algo {plan.algorithm} replaces its reference model, which an adapter does not have"
+        raise UsageError("--lora-rank", what, "say --set sync_ref_model=false, or another --algo")

@@ -111,8 +111,8 @@ def pack_rows(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[i
     return Packed(
         torch.tensor([tokens], device=device),
         torch.tensor([positions], device=device),
-        torch.tensor(predicting, device=device),
-        torch.tensor([tokens[ends[-1] :]], device=device),
+        torch.tensor(predicting, dtype=torch.long, device=device),
+        torch.tensor([tokens[ends[-1] :]], dtype=torch.long, device=device),
         _bin([len(prompt) for prompt in unique], None, unique, device),
         bins,
         [ends[-1], *(len(rows.back) for rows in bins)],
@@ -126,17 +126,20 @@ def _running(lengths: Sequence[int]) -> list[int]:
     return ends
 
 
-def _alike(lengths: list[int]) -> list[range]:
-    """Return ranges of rows, in the order in which they stand, that are alike in length."""
-    starts = [0]
+def _alike(lengths: list[int]) -> list[list[int]]:
+    """Return the rows that hold something, in the order in which they stand, by those that are alike in length."""
+    bins: list[list[int]] = []
     for row, length in enumerate(lengths):
-        if not ALIKE * lengths[starts[-1]] <= length <= lengths[starts[-1]]:
-            starts.append(row)
-    return [range(start, end) for start, end in zip(starts, [*starts[1:], len(lengths)], strict=True)]
+        if length == 0:
+            continue
+        if not bins or not ALIKE * lengths[bins[-1][0]] <= length <= lengths[bins[-1][0]]:
+            bins.append([])
+        bins[-1].append(row)
+    return bins
 
 
 def _bin(lengths: list[int], owners: list[int] | None, prompts: list[tuple[int, ...]], device: torch.device) -> Bin:
-    width = max(1, *lengths)
+    width = max(lengths)
     length = torch.tensor(lengths, device=device)
     ends = length.cumsum(0)
     own = torch.arange(width, device=device)

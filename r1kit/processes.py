@@ -55,8 +55,8 @@ def check_launch(accelerator: Any) -> None:
     if accelerator.num_processes != process_count():
         what = f"{process_count()} processes were asked for, {accelerator.num_processes} run"
         raise UserError("launch", what, "start with torchrun --nproc_per_node N")
-    for name, kind in (("FSDP", "FSDP"), ("DEEPSPEED", "DEEPSPEED")):
+    for name in ("FSDP", "DEEPSPEED"):
         asked = os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() in ("1", "true")
-        if asked and kind not in str(accelerator.distributed_type):
+        if asked and name not in str(accelerator.distributed_type):
             what = f"{name} was asked for, {accelerator.distributed_type} runs"
             raise UserError("launch", what, "it needs a GPU; else start with torchrun")

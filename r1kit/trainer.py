@@ -12,11 +12,14 @@ from trl.models import unwrap_model_for_generation
 
 from r1kit.engines import Request, Sampling
 from r1kit.engines.transformers import TransformersEngine
-from r1kit.jsonl import Record
+from r1kit.engines.vllm_training import engine_as_trained, level
+from r1kit.jsonl import Record, read_records, write_records
 from r1kit.rollout_grader import Grading, RolloutGrader
+from r1kit.served_weights import ServedWeights
 from r1kit.training_pass import ExactPass
 
-STATE, REFERENCE = "generation-{}.safetensors", "reference.safetensors"  # of a checkpoint, beside the trainer's own
+# of a checkpoint, beside the trainer's own files
+BATCH, ROLLOUTS, REFERENCE = "batch-{}.safetensors", "batch-{}.jsonl", "reference.safetensors"
 
 
 @dataclass
@@ -39,6 +42,8 @@ class ReasoningTrainer(ExactPass):
             2503.14476, section 3.2).
     """
 
+    _last_loaded_step: int  # TRL's: the step whose weights vLLM has
+
     def __init__(
         self,
         *args: Any,
@@ -47,11 +52,13 @@ class ReasoningTrainer(ExactPass):
         dynamic_sampling: int = 0,
         **kwargs: Any,
     ):
-        super().__init__(*args, **kwargs)
+        with engine_as_trained(kwargs["model"], kwargs["args"]):
+            super().__init__(*args, **kwargs)
         self.rollouts, self.add_special_tokens = rollouts, add_special_tokens
         self.dynamic_sampling = dynamic_sampling
         self._drawn: list[Drawn] | None = None  # what TRL is about to ask for
         self._old_logps: list[list[float]] | None = None
+        self._served = ServedWeights(self.vllm_generation) if self.use_vllm else None
 
     # --- sampling and rewards
 
@@ -70,7 +77,7 @@ class ReasoningTrainer(ExactPass):
         return output
 
     def _phases(self) -> float:
-        return self._seen["seconds/generate"] + self._seen["seconds/grade"]
+        return self._seen["seconds/sync"] + self._seen["seconds/generate"] + self._seen["seconds/grade"]
 
     def _level_out(self, advantages: torch.Tensor, drawn: list[Drawn]) -> None:
         """Set the advantages of groups without signal to the 0 that rounding keeps them from."""
@@ -162,17 +169,30 @@ class ReasoningTrainer(ExactPass):
 
     def _complete(self, prompt_ids, attempt: int, finished) -> tuple[list[list[int]], list[list[float]] | None]:
         """Return token ids and log-probabilities of a completion of each prompt; `finished` hears of each one."""
+        self._sync(prompt_ids)
         started = time.perf_counter()
         if "engine" in self.parts and not self.use_vllm:
             token_ids, logprobs = self._sample(prompt_ids, attempt, finished)
         else:
-            token_ids, logprobs = super()._generate_single_turn(prompt_ids, None, {}, self.num_generations)
+            asked = level(prompt_ids, self.accelerator, self.eos_token_ids[0]) if self.use_vllm else prompt_ids
+            token_ids, logprobs = super()._generate_single_turn(asked, None, {}, self.num_generations)
+            token_ids, logprobs = token_ids[: len(prompt_ids)], logprobs and logprobs[: len(prompt_ids)]
             texts = self.processing_class.batch_decode(token_ids, skip_special_tokens=True)
             for place, (ids, text) in enumerate(zip(token_ids, texts, strict=True)):
                 finished(place, ids, text)
         self._seen["seconds/generate"] += time.perf_counter() - started
         self._seen["tokens/generate"] += sum(map(len, token_ids))
         return token_ids, logprobs
+
+    def _sync(self, prompt_ids) -> None:
+        """Give vLLM the weights where they are others than it has, and hold its answers to them."""
+        if self._served is None or self._last_loaded_step == self.state.global_step:
+            return
+        started = time.perf_counter()
+        self.vllm_generation.sync_weights()
+        self._seen["seconds/sync"] += time.perf_counter() - started
+        self._last_loaded_step = self.state.global_step
+        self._served.check(self.model, prompt_ids[:: self.num_generations], self.state.global_step + 1)
 
     def _sample(self, prompt_ids, attempt: int, finished) -> tuple[list[list[int]], list[list[float]]]:
         """Sample in r1kit's engine; random numbers belong to (seed, step, row among all processes, attempt)."""
@@ -249,14 +269,16 @@ class ReasoningTrainer(ExactPass):
         """Save what TRL leaves out first: a checkpoint is whole when its last file, the trainer's state, is there."""
         folder = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
         folder.mkdir(parents=True, exist_ok=True)
+        number = self.accelerator.process_index
+        amid = self._step % (self.args.steps_per_generation * self.num_iterations)  # of a batch of several updates
         held = {
-            f"{place}/{name}": value.contiguous()
-            for place, batch in enumerate(self._buffered_inputs or [])
+            f"{place}/{name}": value.clone(memory_format=torch.contiguous_format)
+            for place, batch in enumerate((self._buffered_inputs or []) if amid else [])
             for name, value in batch.items()
             if isinstance(value, torch.Tensor)
         }
-        state = {"step": torch.tensor(self._step), **held}
-        save_file(state, folder / STATE.format(self.accelerator.process_index))
+        save_file({"step": torch.tensor(self._step), **held}, folder / BATCH.format(number))
+        write_records(iter(self.rollouts.last if amid and self.rollouts else []), str(folder / ROLLOUTS.format(number)))
         if self.args.sync_ref_model and self.accelerator.is_main_process:
             weights = self.accelerator.unwrap_model(self.ref_model).state_dict()
             save_file({name: value.clone() for name, value in weights.items()}, folder / REFERENCE)
@@ -266,13 +288,15 @@ class ReasoningTrainer(ExactPass):
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is None:
             return
-        state = load_file(Path(checkpoint) / STATE.format(self.accelerator.process_index))
+        folder, number = Path(checkpoint), self.accelerator.process_index
+        state = load_file(folder / BATCH.format(number))
         self._step = int(state.pop("step"))
         batches: dict[int, dict[str, Any]] = {}
         for name, value in state.items():
             place, _, field = name.partition("/")
             batches.setdefault(int(place), {})[field] = value.to(self.accelerator.device)
         self._buffered_inputs = [batches[place] for place in sorted(batches)] or None
+        if self.rollouts is not None:
+            self.rollouts.last = list(read_records(str(folder / ROLLOUTS.format(number))))
         if self.args.sync_ref_model:
-            weights = load_file(Path(checkpoint) / REFERENCE)
-            self.accelerator.unwrap_model(self.ref_model).load_state_dict(weights)
+            self.accelerator.unwrap_model(self.ref_model).load_state_dict(load_file(folder / REFERENCE))

@@ -6,8 +6,8 @@ The methods of TRL 1.16 that it overrides are no public API: tests/test_trainer.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -17,6 +17,25 @@ from r1kit.chunks import cut_by_length, cut_by_prompt, merge_metrics, rows_of, s
 from r1kit.errors import UserError
 from r1kit.packing import CompletionHead, can_pack, pack_rows, packed_attention
 from r1kit.parts import PARTS
+from r1kit.processes import gather
+
+
+class Alone:
+    """An accelerator that gathers from its own process alone."""
+
+    def __init__(self, accelerator: Any):
+        self._accelerator = accelerator
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._accelerator, name)
+
+    def gather(self, value: torch.Tensor) -> torch.Tensor:
+        """Return the value of this process."""
+        return value
+
+    def reduce(self, value: torch.Tensor, reduction: str = "sum") -> torch.Tensor:
+        """Return the value of this process."""
+        return value
 
 
 class ExactPass(GRPOTrainer):
@@ -77,16 +96,27 @@ class ExactPass(GRPOTrainer):
             part = rows_of(inputs, rows)
             self._metrics["train"] = defaultdict(list)
             with nullcontext() if last else self.accelerator.no_sync(model):
-                loss = super()._compute_loss(model, part) * (weight * share_of(self.loss_type, part, inputs))
+                with self._alone():
+                    loss = super()._compute_loss(model, part) * (weight * share_of(self.loss_type, part, inputs))
                 self._compare_logps(part)
                 found.append((int(weight * part["completion_mask"].sum()), self._metrics["train"]))
                 if not last:
                     self.accelerator.backward(loss)
                     done += loss.detach()
-        for key, value in merge_metrics(found).items():
+        for key, value in merge_metrics([one for process in gather(found) for one in process]).items():
             kept[key].append(value)
         self._metrics["train"] = kept
         return loss + done
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Have TRL take its metrics from this process alone: the rows of a pass are not as many in each."""
+        everyone = self.accelerator
+        self.accelerator = Alone(everyone)
+        try:
+            yield
+        finally:
+            self.accelerator = everyone
 
     def _rows_to_train(self, inputs) -> list[int]:
         """Return the rows that the loss depends on, at least one."""
@@ -105,9 +135,14 @@ class ExactPass(GRPOTrainer):
             return [(rows, 1.0)]
         prompt_tokens, tokens = inputs["prompt_mask"].sum(1), inputs["completion_mask"].sum(1)
         cut = self._cut_rows(inputs["prompt_ids"], prompt_tokens, tokens, rows)
-        passes = [([rows[i] for i in chunk], 1.0) for chunk in cut]
-        count = torch.tensor([len(passes)], device=self.accelerator.device)
-        return passes + [(rows[:1], 0.0)] * (int(self.accelerator.gather(count).max()) - len(passes))
+        return self._even([[rows[i] for i in chunk] for chunk in cut])
+
+    def _even(self, chunks: list[list[int]]) -> list[tuple[list[int], float]]:
+        """Return passes, as many in each process: where they share a model, each waits for the others at each pass."""
+        most = len(chunks)
+        if self.accelerator.num_processes > 1:
+            most = int(self.accelerator.gather(torch.tensor([most], device=self.accelerator.device)).max())
+        return [(chunk, 1.0) for chunk in chunks] + [(chunks[0][:1], 0.0)] * (most - len(chunks))
 
     def _cut_rows(self, prompt_ids, prompt_tokens, tokens, rows: list[int]) -> list[list[int]]:
         own, before = tokens[rows].tolist(), prompt_tokens[rows].tolist()
@@ -148,10 +183,12 @@ class ExactPass(GRPOTrainer):
             step = batch_size or len(rows)
             chunks = [rows[i : i + step] for i in range(0, len(rows), step)]
         places, logps, entropies, aux_losses = [], [], [], []
-        for chunk in chunks:
-            chunk.sort(key=lambda row: -int(tokens[row]))
+        for chunk, weight in self._even(chunks):
+            chunk = sorted(chunk, key=lambda row: -int(tokens[row]))
             run = self._run_packed if packs else self._run_padded
             place, output = run(model, ids, mask, width, chunk, compute_aux_loss)
+            if weight == 0:
+                continue
             places.append(place)
             logps.append(output.log_probs.flatten())
             entropies.append(output.entropy.flatten() if compute_entropy else None)

@@ -134,6 +134,21 @@ def test_the_metrics_of_several_passes_are_those_of_one(tiny_folder, tmp_path):
         assert ours[2][key] == pytest.approx(value, rel=1e-4), key
 
 
+def test_rows_that_are_masked_whole_are_passed_over(tiny_folder, tmp_path):
+    """As TRL masks truncated completions."""
+    inputs = batch()
+    inputs["completion_mask"][[0, 3, 5]] = 0
+    found = []
+    for cls, own in ((GRPOTrainer, None), (ReasoningTrainer, {"token_budget": 60})):
+        trainer = new_trainer(cls, tiny_folder, tmp_path, sum_reward, own, loss_type="grpo")
+        found.append(loss_and_gradient(trainer, dict(inputs)))
+    assert_same(found[1], found[0])
+    inputs["completion_mask"][:] = 0
+    trainer = new_trainer(ReasoningTrainer, tiny_folder, tmp_path, sum_reward, loss_type="grpo")
+    loss, gradient, _ = loss_and_gradient(trainer, inputs)
+    assert (loss, gradient.norm()) == (0, 0)
+
+
 @pytest.mark.parametrize("kind", other_models())
 def test_other_kinds_of_attention(tiny_model, tmp_path, kind):
     from r1kit.model import save_model

@@ -40,13 +40,21 @@ def grpo(
     batch_size: Annotated[
         int | None, typer.Option(min=2, help="Completions of each step; default: 16 groups of n.")
     ] = None,
-    micro_batch_size: Annotated[int | None, typer.Option(min=1, help="Completions of each backward pass.")] = None,
-    token_budget: Annotated[
-        int,
+    micro_batch_size: Annotated[
+        int | None,
         typer.Option(
-            min=1, help="Tokens of one forward and backward pass on one device; lower it when memory runs out."
+            min=1,
+            help="Completions of each backward pass on one device; default: all of a step, cut by the token budget.",
         ),
-    ] = 4096,
+    ] = None,
+    token_budget: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Tokens of one forward and backward pass on one device; lower it when memory runs out; default: 2048 "
+            "on a CPU, 8192 on a GPU.",
+        ),
+    ] = None,
     without: Annotated[
         str,
         typer.Option(
@@ -71,7 +79,10 @@ def grpo(
     ] = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option(min=0.0, help="Of AdamW; default 3e-6 (R1's), and 5e-4 for a model under 10M parameters."),
+        typer.Option(
+            min=0.0,
+            help="Of AdamW; default 3e-6 (R1's), 5e-4 for a model under 10M parameters; of an adapter ten times that.",
+        ),
     ] = None,
     lora_rank: Annotated[
         int | None, typer.Option(min=1, help="Train an adapter of this rank (LoRA), merged into the model at the end.")
@@ -98,7 +109,10 @@ def grpo(
     gpu_memory_utilization: GpuMemory = None,
     sleep: Annotated[
         bool | None,
-        typer.Option("--sleep/--no-sleep", help="Free vLLM's memory while the model trains (its sleep mode)."),
+        typer.Option(
+            "--sleep/--no-sleep",
+            help="Free vLLM's memory while the model trains (its sleep mode); default: on a GPU that trains and draws.",
+        ),
     ] = None,
     rewards: Rewards = DEFAULT_REWARDS,
     reward_args: RewardArgs = None,
