@@ -14,10 +14,9 @@ if TYPE_CHECKING:
     from trl.generation.vllm_generation import VLLMGeneration
 
 PROMPTS, TOKENS = 8, 16  # that are asked, in each process
-GAP = (
-    0.05  # nats a token by which the model may prefer its own greedy tokens to vLLM's: near-ties that rounding decides
-)
-CLEAR = 4.0  # times the noise that the weights must have moved, so that old ones would show
+GAP = 0.05  # nats a token by which the model may prefer its own greedy tokens to vLLM's; bfloat16 was seen at 0.004
+CLEAR = 8.0  # times the noise that the model must have moved by for old weights to show
+GROWTH = 10.0  # times the noise that vLLM may be off by; bfloat16 was seen at 1.8
 FLOOR = 1e-5  # nats: noise is not taken for less
 
 
@@ -30,15 +29,17 @@ class Answers:
 
 
 class ServedWeights:
-    """Asks vLLM the same prompts after each transfer of weights, until its answers show that the transfer works.
+    """Asks vLLM the same prompts after a transfer of weights, until its answers show that transfers work.
 
-    The answers are greedy, and the model that is trained reads them by a pass of its own. Each of vLLM's tokens must be
-    the model's own choice, to near-ties. Where both engines go on choosing the same tokens, their log-probabilities
-    tell: with new weights vLLM's differ from the model's by the noise of two implementations (measured at the start),
-    with old weights by as much as the model has moved since then. Until it has moved by `CLEAR` times the noise, the
-    two cannot be told apart and nothing is concluded; vLLM is asked again at the next transfer. In float32 the first
-    update suffices. Weights of which a part is old show where that part makes up half of the difference. After a
-    conclusion nothing more is asked: `logprob_difference` in the log goes on showing what differs.
+    The answers are greedy, and the model that is trained reads them in a pass of its own. Each of vLLM's tokens must be
+    the model's own choice, to near-ties. Where vLLM answers as it first did, the log-probabilities tell: given the new
+    weights, vLLM's are off the model's by the noise of two implementations, which the first answers measure; with old
+    weights they are off by all that the model has moved since. While that is less than `CLEAR` times the noise, the two
+    look alike, and vLLM is asked again, after twice as many transfers. In float32 the first update tells, and tells of
+    a part of the weights too that is old; in half precision it can take many updates, and an old part can hide.
+
+    A resumed run's first answers are already from new weights: there, old ones show by the tokens, or as it moves on.
+    After the conclusion nothing more is asked; `logprob_difference` in the log goes on showing how far vLLM is off.
 
     Args:
         generation: TRL's, with its engine or server.
@@ -49,10 +50,11 @@ class ServedWeights:
         self.prompts: list[list[int]] = []
         self.first: Answers | None = None
         self.noise = 0.0  # nats a token
+        self.transfers = 0
         self.concluded = False
 
     def check(self, model: "PreTrainedModel", prompts: Sequence[list[int]], step: int) -> None:
-        """Ask vLLM, which has just been given the weights of `model`; called by all processes alike.
+        """Hold vLLM, which has just been given the weights of `model`, to it; all processes call this alike.
 
         Args:
             prompts: token ids (B, T), of which a few are taken at the first call.
@@ -61,20 +63,20 @@ class ServedWeights:
         Raises:
             UserError: vLLM does not serve these weights.
         """
-        if self.concluded:
+        self.transfers += 1
+        if self.concluded or self.transfers & (self.transfers - 1):  # asks after 1, 2, 4, 8, …
             return
         self.prompts = self.prompts or list(prompts)[:PROMPTS]
         answers = self._ask()
-        first = self.first or answers
-        gap, error, drift = self._compare(model, first, answers)
+        gap, error, drift = self._compare(model, self.first or answers, answers)
         if gap > GAP:
             raise _stale(step, f"the model prefers its own greedy tokens by {gap:.2g} nats a token")
         if self.first is None:
             self.first, self.noise = answers, max(error, FLOOR)
         elif drift > CLEAR * self.noise:
-            if error > drift / 2:
-                was = f"the log-probabilities of its greedy tokens are {error:.2g} nats from the model's"
-                raise _stale(step, f"{was}, which moved by {drift:.2g}")
+            if error > min(drift / 2, GROWTH * self.noise):
+                off = f"its log-probabilities are {error:.2g} nats a token off the model's, {self.noise:.2g} at first"
+                raise _stale(step, f"{off}, and the model has moved by {drift:.2g}")
             self.concluded = True
 
     def _ask(self) -> Answers:

@@ -177,9 +177,8 @@ class ReasoningTrainer(ExactPass):
             asked = level(prompt_ids, self.accelerator, self.eos_token_ids[0]) if self.use_vllm else prompt_ids
             token_ids, logprobs = super()._generate_single_turn(asked, None, {}, self.num_generations)
             token_ids, logprobs = token_ids[: len(prompt_ids)], logprobs and logprobs[: len(prompt_ids)]
-            texts = self.processing_class.batch_decode(token_ids, skip_special_tokens=True)
-            for place, (ids, text) in enumerate(zip(token_ids, texts, strict=True)):
-                finished(place, ids, text)
+            for place, ids in enumerate(token_ids):
+                finished(place, ids, self.processing_class.decode(ids, skip_special_tokens=True))
         self._seen["seconds/generate"] += time.perf_counter() - started
         self._seen["tokens/generate"] += sum(map(len, token_ids))
         return token_ids, logprobs

@@ -46,6 +46,8 @@ class ExactPass(GRPOTrainer):
         parts: the speed-ups that are on, of `PARTS`.
     """
 
+    accelerator: Any
+
     def __init__(self, *args: Any, token_budget: int = 4096, parts: Iterable[str] = tuple(PARTS), **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.token_budget, self.parts = token_budget, set(parts)

@@ -10,7 +10,7 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from r1kit.algorithms import ALGORITHMS, DEFAULT, algorithm_of
-from r1kit.grpo import FLAGS
+from r1kit.grpo_plan import FLAGS
 from r1kit.model import load_model
 from r1kit.reward_spec import parse_rewards
 from r1kit.trainer import ReasoningTrainer
@@ -38,7 +38,9 @@ def new_trainer(tiny_folder, tmp_path, name, cls=GRPOTrainer):
         **algorithm_of(name).settings,
     )
     prompts = Dataset.from_dict({"prompt": ["1 + 2 = ", "x"]})
-    trainer = cls(model, rewards_of_a_group, config, prompts, processing_class=tokenizer)
+    trainer = cls(
+        model=model, reward_funcs=rewards_of_a_group, args=config, train_dataset=prompts, processing_class=tokenizer
+    )
     trainer.current_gradient_accumulation_steps = 1
     trainer.model.train()
     return trainer

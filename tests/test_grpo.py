@@ -13,7 +13,7 @@ from r1kit.errors import UserError
 from r1kit.run_folder import claim_folder, latest_checkpoint
 from r1kit.step_log import TIMED
 
-SMALL = ("--model", "base", "--batch-size", 16, "--max-tokens", 48, "--eval-samples", 2)
+SMALL = ("--model", "base", "--batch-size", 16, "--max-tokens", 48, "--eval-samples", 2, "--report-to", "tensorboard")
 
 
 def run_grpo(folder, *arguments, steps=5, eval_file=None):
@@ -52,7 +52,13 @@ def test_a_run_leaves_a_model_its_logs_and_a_table(whole_run):
     assert "\x1b" not in run.stderr
     log = lines((folder / "log.jsonl").read_text())
     assert [line["step"] for line in log] == [1, 2, 3, 4, 5]
-    assert log[0].keys() >= {"reward", "rewards", "length", "entropy", "zero_signal", "seconds", "tokens"}
+    assert log[0].keys() >= {
+        "reward", "rewards", "accuracy", "length", "length_right", "length_wrong", "truncated", "entropy", "clip_high",
+        "zero_signal", "always_right", "never_right", "trained", "resampled", "reflection", "logprob_difference",
+        "loss", "grad_norm", "tokens", "tokens_per_second", "seconds",
+    }  # fmt: skip
+    assert log[0]["seconds"].keys() == {"generate", "grade", "score", "train"}
+    assert 0 <= log[0]["logprob_difference"] < 1e-4
     samples = lines((folder / "samples.jsonl").read_text())
     assert {s["step"] for s in samples} == {1, 3, 5}
     assert [s["sample"] for s in samples[:9]] == [0, 1, 2, 3, 4, 5, 6, 7, 0]
@@ -60,6 +66,8 @@ def test_a_run_leaves_a_model_its_logs_and_a_table(whole_run):
         "id", "prompt", "answer", "completion", "finish_reason", "prompt_tokens", "completion_tokens", "rewards",
         "reward", "extracted",
     }  # fmt: skip
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert list(folder.glob("checkpoints/runs/*/events.out.tfevents.*"))
     card = json.loads((folder / "r1kit.json").read_text())
     assert (card["command"], card["parent"], card["prompt_style"]) == ("grpo", "base", "r1-zero")
     assert card["metrics"]["before"]["problems"] == 4

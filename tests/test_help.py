@@ -104,7 +104,7 @@ PLAN = {  # flags of grpo, and what they are in the plan of the run
     "engine": ("--engine transformers", "transformers"),
     "gpu_memory_utilization": ("--gpu-memory-utilization 0.5", 0.5),
     "sleep": ("--no-sleep", False),
-    "report_to": ("--report-to tensorboard --report-to tensorboard", ["tensorboard", "trackio"]),
+    "report_to": ("--report-to tensorboard", ["tensorboard"]),
     "reflection_words": ("--reflection-word hmm --reflection-word oops", ["hmm", "oops"]),
 }
 
