@@ -154,11 +154,15 @@ class ExactPass(GRPOTrainer):
         return cut_by_prompt(prompts, before, own, self.token_budget)
 
     def _compare_logps(self, part) -> None:
-        """Sum up how far the log-probabilities of a pass are from those at which its tokens were drawn."""
+        """Sum up how far log-probabilities are from those at which tokens were drawn, by the weights that drew them."""
+        first = (
+            self._step % (self.args.steps_per_generation * self.num_iterations) < self.args.gradient_accumulation_steps
+        )
+        mine = part.get("old_per_token_logps") if self.use_vllm else self._logps if first else None
         sampled = part.get("sampling_per_token_logps")
-        if sampled is not None and self._logps is not None:
+        if sampled is not None and mine is not None:
             mask = part["completion_mask"].bool() & ~sampled.isnan()
-            self._seen["logps/difference"] += float((self._logps - sampled).abs()[mask].sum())
+            self._seen["logps/difference"] += float((mine - sampled).abs()[mask].sum())
             self._seen["logps"] += int(mask.sum())
 
     def _get_per_token_logps_and_entropies(

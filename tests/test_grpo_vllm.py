@@ -24,9 +24,8 @@ PROMPTS = [f"User: What is {i} + 9 + {j}?\nAssistant:" for i in range(4) for j i
 
 @pytest.fixture(scope="module")
 def new_trainer(tmp_path_factory):
-    """Return a function that makes trainers of the base, each with an engine; the environment is put back in the end."""
-    before, trainers = os.environ.copy(), []
-    os.environ.update(SPACE, VLLM_LOGGING_LEVEL="ERROR")
+    """Return a function that makes trainers of the base, each with an engine, and leaves the environment as it was."""
+    trainers = []
 
     def make(dtype="float32", **settings):
         from datasets import Dataset
@@ -51,6 +50,8 @@ def new_trainer(tmp_path_factory):
             "vllm_max_model_length": 64,
         }
         model, tokenizer = load_model("base", dtype)
+        before = os.environ.copy()
+        os.environ.update(SPACE, VLLM_LOGGING_LEVEL="ERROR")
         trainer = ReasoningTrainer(
             model=model,
             reward_funcs=lambda completions, completion_ids, **_: [float(sum(ids) % 5) for ids in completion_ids],
@@ -58,14 +59,14 @@ def new_trainer(tmp_path_factory):
             train_dataset=Dataset.from_dict({"prompt": PROMPTS}),
             processing_class=tokenizer,
         )
+        os.environ.clear()  # TRL says there who the process is, which processes of later tests would believe
+        os.environ.update(before)
         trainers.append(trainer)  # an engine that is collected takes the process group along that the others use
         return trainer
 
     yield make
     trainers.clear()
     gc.collect()
-    os.environ.clear()
-    os.environ.update(before)
 
 
 def greedy_tokens(trainer, monkeypatch):
@@ -119,7 +120,7 @@ def test_a_part_of_the_weights_that_is_old_ends_the_run(new_trainer, part):
     generation = trainer.vllm_generation
     parameters = generation._iter_named_params
     generation._iter_named_params = lambda: (named for named in parameters() if part not in named[0])
-    with pytest.raises(UserError, match="^step 2: vLLM does not serve the trained weights"):
+    with pytest.raises(UserError, match=r"^step 2: vLLM does not serve the trained weights"):
         trainer.train()
 
 
@@ -134,7 +135,7 @@ def test_an_engine_with_other_weights_ends_the_run_before_the_first_step(new_tra
             model.load_weights([(name, weights.flip(-1))])
 
     trainer.vllm_generation.sync_weights = spoil
-    with pytest.raises(UserError, match="^step 1: vLLM does not serve the trained weights: the model prefers"):
+    with pytest.raises(UserError, match=r"^step 1: vLLM does not serve the trained weights: the model prefers"):
         trainer.train()
 
 

@@ -227,3 +227,17 @@ def test_what_was_left_out_is_counted_and_draws_are_compared(tiny_folder, tmp_pa
     line = trainer.state.log_history[0]
     assert line["rows/trained"] == 0.5
     assert 0 < line["logprob_difference"] < 1e-4
+
+
+def test_memory_that_does_not_suffice_names_what_to_lower(tiny_folder, tmp_path):
+    from r1kit.errors import UserError
+
+    trainer = new_trainer(ReasoningTrainer, tiny_folder, tmp_path, sum_reward, {"parts": ["budget"]})
+
+    def full(module, args, kwargs):
+        if torch.is_grad_enabled():
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+
+    trainer.model.register_forward_pre_hook(full, with_kwargs=True)
+    with pytest.raises(UserError, match=r"--token-budget: a pass of 4096 tokens needs more memory \(CUDA out of memory"):
+        trainer.train()

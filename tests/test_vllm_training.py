@@ -4,6 +4,7 @@ import json
 import os
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -51,7 +52,7 @@ def no_gpu(monkeypatch):
 
 
 def prepare(**changes):
-    prepare_vllm(PLAN.__class__(**{**vars(PLAN), "engine": "vllm", **changes}))
+    prepare_vllm(replace(PLAN, **{"engine": "vllm", **changes}))
 
 
 def test_the_environment_is_set_where_vllm_draws_and_the_users_word_stands():
@@ -83,7 +84,7 @@ def test_weights_are_sent_to_a_server_from_a_gpu():
         prepare(server=url)
 
 
-@pytest.mark.parametrize("url", ["localhost:8000", "http://localhost:8000/v1"])
+@pytest.mark.parametrize("url", ["localhost:8000", "http://localhost:8000/", "http://localhost:8000/v1"])
 def test_an_address_of_another_form_is_refused(url):
     with pytest.raises(UsageError, match="is not the root of a server; say --server http://HOST:PORT"):
         check_server(url)
@@ -99,6 +100,16 @@ def test_a_server_that_is_not_there_or_takes_no_weights_is_named():
             check_server(url)
     with server(READY) as url:
         check_server(url)
+
+
+def test_the_importance_of_samples_is_corrected_in_both_modes(tmp_path):
+    from trl import GRPOConfig
+
+    for changes in ({}, {"server": "http://localhost:8000"}, {"gpu_memory_utilization": 0.4, "sleep": False}):
+        plan = replace(PLAN, engine="vllm", **changes)
+        config = GRPOConfig(output_dir=str(tmp_path), **plan.trl_settings(1_000_000, 1, False, 20))
+        assert config.vllm_importance_sampling_correction
+        assert config.vllm_mode == ("server" if plan.server else "colocate")
 
 
 def test_one_process_levels_nothing():

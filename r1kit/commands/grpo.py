@@ -104,7 +104,9 @@ def grpo(
     ] = "auto",
     server: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="Address of a running `trl vllm-serve`; only with --engine vllm."),
+        typer.Option(
+            metavar="URL", help="Address of a running `vllm serve` that takes weights; only with --engine vllm."
+        ),
     ] = None,
     gpu_memory_utilization: GpuMemory = None,
     sleep: Annotated[

@@ -67,7 +67,7 @@ def check_server(url: str) -> None:
     Raises:
         UserError: it does not answer, or was started without what TRL needs.
     """
-    if not url.startswith(("http://", "https://")) or url.rstrip("/").endswith("/v1"):
+    if not url.startswith(("http://", "https://")) or url.endswith(("/", "/v1")):
         raise UsageError("--server", f'"{url}" is not the root of a server', "say --server http://HOST:PORT")
     try:
         _get(f"{url}/health")
@@ -105,22 +105,21 @@ def engine_as_trained(model: "PreTrainedModel", config: "GRPOConfig") -> Iterato
         yield
         return
     from trl.generation import vllm_generation
-    from vllm import _custom_ops
+    from vllm import SamplingParams, _custom_ops
     from vllm.platforms import current_platform
 
     llm, cpu = vllm_generation.LLM, current_platform.is_cpu()
 
     def open_engine(**asked: Any) -> Any:
-        asked |= {
-            "dtype": model.dtype,
-            "seed": config.seed * process_count() + asked["seed"],
-            "use_tqdm_on_load": False,
-        }
+        own = {"dtype": model.dtype, "seed": config.seed * process_count() + asked["seed"], "use_tqdm_on_load": False}
         try:
-            return llm(**asked, **({"enforce_eager": True} if cpu else {}))
+            opened = llm(**asked | own, **({"enforce_eager": True} if cpu else {}))
+            if cpu:  # says only at the first token what its attention lacks
+                opened.generate({"prompt_token_ids": [0]}, SamplingParams(temperature=0, max_tokens=1), use_tqdm=False)
         except (TypeError, ValueError, RuntimeError, OSError) as error:
             why = str(error).strip().splitlines() or [type(error).__name__]
             raise UserError("--engine", f"vLLM cannot open the model ({why[0]})", "say --engine transformers") from None
+        return opened
 
     if cpu:
         _custom_ops._supports_onednn = False

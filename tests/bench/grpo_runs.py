@@ -19,9 +19,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from datasets import Dataset
-from transformers import PrinterCallback, StoppingCriteria, StoppingCriteriaList, TrainerCallback
-from trl import GRPOConfig, GRPOTrainer
+from transformers import StoppingCriteria, StoppingCriteriaList, TrainerCallback
+from trl import GRPOTrainer
 
 import r1kit.trainer
 from r1kit.data import read_problem_list
@@ -30,13 +29,12 @@ from r1kit.grader import Grader
 from r1kit.grpo import new_trainer
 from r1kit.grpo_plan import GrpoPlan
 from r1kit.jsonl import Record
-from r1kit.model import end_token_ids, load_model
-from r1kit.prompts import Prompting, render_prompt
+from r1kit.model import load_model
 from r1kit.reward_spec import parse_rewards
 from r1kit.rollout import style_of
-from r1kit.rollout_grader import RolloutGrader
 
 PROMPT, SHORTEST = 200, 8  # tokens, in case b
+NO_END = [-1]  # instead of the ids that end a completion
 
 
 @dataclass
@@ -68,7 +66,7 @@ class Run:
 
     def lengths(self, step: int) -> list[int]:
         """Return the lengths in tokens of the completions of a step of case b."""
-        chance = random.Random(step)
+        chance = random.Random(f"{self.seed}/{step}")
         return [chance.randint(SHORTEST, self.longest) for _ in range(self.groups * 8)]
 
     def problems(self, tokenizer) -> list[Record]:
@@ -88,29 +86,18 @@ class Run:
 
     def plan(self) -> GrpoPlan:
         """Return the run as r1kit's flags say it."""
-        b = self.case == "b"
-        settings = {"save_strategy": "no", **({"max_grad_norm": 1e9} if b else {})}
+        b, completions = self.case == "b", self.groups * 8
+        settings = {"max_grad_norm": 1e9, "generation_kwargs": {"eos_token_id": NO_END}} if b else {}
+        # fmt: off
         return GrpoPlan(
-            model=self.model,
+            model=self.model, dtype="float32", style="raw" if b else None, seed=self.seed, steps=max(1, self.steps),
+            n=8, batch_size=completions, micro_batch_size=self.rows if self.trainer == "trl" else completions,
+            token_budget=self.token_budget, without=self.without, gradient_checkpointing=self.checkpointing,
             rewards=parse_rewards(f"accuracy:0,{__file__}:signal_reward" if b else "accuracy,format:0.2"),
-            steps=max(1, self.steps),
-            n=8,
-            batch_size=self.groups * 8,
-            micro_batch_size=self.groups * 8,
-            learning_rate=0.0 if b else None,
-            temperature=1.0,
-            max_tokens=self.longest if b else 128,
-            seed=self.seed,
-            dtype="float32",
-            style="raw" if b else None,
-            eval_samples=1,
-            save_every=1,
-            samples_every=1,
-            token_budget=self.token_budget,
-            without=self.without,
-            gradient_checkpointing=self.checkpointing,
-            settings=settings,
+            learning_rate=0.0 if b else None, temperature=1.0, max_tokens=self.longest if b else 128,
+            eval_samples=1, save_every=1, samples_every=1, settings={"save_strategy": "no", **settings},
         )
+        # fmt: on
 
 
 def signal_reward(signal: bool, sample: int) -> float:
@@ -145,17 +132,24 @@ class PlainTrainer(GRPOTrainer):
     """TRL's trainer as it is, with the seconds of its phases in its log as r1kit's has them."""
 
     run: Run
-    seen: Counter
 
-    def end_rows(self, model) -> None:
+    def __init__(self, *args, add_special_tokens, rollouts, dynamic_sampling, token_budget, parts, **kwargs):
+        assert add_special_tokens  # as TRL does
+        super().__init__(*args, **kwargs)
+        self.seen = Counter()
+        if self.run.case == "b":
+            self.eos_token_ids = NO_END
+            self._end_rows()
+
+    def _end_rows(self) -> None:
         """Have `generate` end rows at their lengths alone."""
-        generate = model.generate
+        generate = self.model.generate
 
         def ending(input_ids, **kwargs):
             ends = [input_ids.shape[1] + length for length in self.run.lengths(self.state.global_step)]
             return generate(input_ids=input_ids, **kwargs, stopping_criteria=StoppingCriteriaList([EndAt(ends)]))
 
-        model.generate = ending
+        self.model.generate = ending
 
     def _generate_single_turn(self, prompt_ids, *args, **kwargs):
         started = time.perf_counter()
@@ -222,43 +216,17 @@ def fill_state(optimizer) -> None:
     optimizer.zero_grad()
 
 
-def plain_trainer(model, tokenizer, problems, rewards, style, run, plan, folder):
-    """Return TRL's trainer of the run: r1kit's settings, prompts and rewards, passes of its own."""
-    ids = [tokenizer(problem["prompt"])["input_ids"] for problem in problems]
-    counted = [problem.derive(prompt_tokens=len(i)) for problem, i in zip(problems, ids, strict=True)]
-    grader = RolloutGrader(counted, rewards, plan.n, set(end_token_ids(model, tokenizer).tolist()))
-    settings = plan.trl_settings(model.num_parameters(), 1, torch.cuda.is_available(), PROMPT)
-    settings["per_device_train_batch_size"] = run.rows
-    settings["gradient_accumulation_steps"] = plan.batch_size // run.rows
-    if run.case == "b":
-        settings["generation_kwargs"] = {"eos_token_id": [-1]}
-    prompts = [render_prompt(problem, Prompting(style), tokenizer) for problem in problems]
-    trainer = PlainTrainer(
-        model=model,
-        reward_funcs=grader.functions(),
-        args=GRPOConfig(output_dir=str(folder), **settings),
-        train_dataset=Dataset.from_dict({"prompt": prompts, "index": list(range(len(prompts)))}),
-        processing_class=tokenizer,
-    )
-    trainer.run, trainer.seen = run, Counter()
-    if run.case == "b":
-        trainer.eos_token_ids = [-1]
-        trainer.end_rows(model)
-    trainer.remove_callback(PrinterCallback)
-    return trainer
-
-
 def prepare(run: Run, folder: Path):
-    """Return the trainer of a run, its graders at work already."""
+    """Return the trainer of a run, its graders at work already: made by r1kit's own function, whichever it is."""
     model, tokenizer = load_model(run.model)
     problems, plan = run.problems(tokenizer), run.plan()
     rewards, style = Grader(plan.rewards), plan.style or style_of(run.model, tokenizer)
     some = [p.derive(sample=0, completion="<answer>1</answer>", completion_tokens=4) for p in problems[:8]]
     list(rewards.grade(some))
+    PlainTrainer.run = EndingEngine.run = run
     if run.trainer == "trl":
-        return plain_trainer(model, tokenizer, problems, rewards, style, run, plan, folder)
+        r1kit.trainer.ReasoningTrainer = PlainTrainer
     if run.case == "b":
-        EndingEngine.run = run
         r1kit.trainer.TransformersEngine = EndingEngine
     return new_trainer(model, tokenizer, problems, rewards, style, plan, folder)[0]
 
