@@ -13,12 +13,8 @@ from r1kit.verdict import kind_of
 
 Line = dict[str, Any]
 
-PHASES = (
-    "generate",
-    "grade",
-    "score",
-    "train",
-)  # seconds: of sampling, waiting for rewards, old and reference logprobs
+# seconds: of sampling, of waiting for rewards, of old and reference log-probabilities, and of training
+PHASES = ("generate", "grade", "score", "train")
 COUNTED_PHASES = ("generate", "train")  # tokens
 TIMED = ("seconds", "tokens_per_second")  # what differs between two runs that are the same
 EQUAL = 1e-6  # rewards that differ by less are the same but for rounding
@@ -128,7 +124,9 @@ def _signal_fields(rollouts: Sequence[Record]) -> Line:
 
 
 def _speed_fields(logs: Line) -> Line:
+    """Return tokens and seconds by phase; `sync`, of handing weights to vLLM, stands there where it happened."""
     seconds = {phase: logs.get(f"seconds/{phase}", 0.0) for phase in PHASES}
+    seconds |= {"sync": logs["seconds/sync"]} if "seconds/sync" in logs else {}
     tokens = {phase: int(logs.get(f"tokens/{phase}", 0)) for phase in COUNTED_PHASES}
     speed = {phase: round(tokens[phase] / seconds[phase], 1) if seconds[phase] else None for phase in COUNTED_PHASES}
     return {

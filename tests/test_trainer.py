@@ -239,5 +239,5 @@ def test_memory_that_does_not_suffice_names_what_to_lower(tiny_folder, tmp_path)
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
 
     trainer.model.register_forward_pre_hook(full, with_kwargs=True)
-    with pytest.raises(UserError, match=r"--token-budget: a pass of 4096 tokens needs more memory \(CUDA out of memory"):
+    with pytest.raises(UserError, match="--token-budget: a pass of 4096 tokens needs more memory"):
         trainer.train()
