@@ -236,11 +236,8 @@ def test_the_readme_has_a_row_for_every_value_of_every_algorithm():
             assert f"| `{name}` | dynamic sampling, {algorithm.dynamic_sampling} times | " in readme
 
 
-IN_THE_GATE = ("r1", "dapo")  # those with most to set up: a reference model, another reward, dynamic sampling
-
-
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in IN_THE_GATE else pytest.mark.slow) for name in ALGORITHMS]
+    "name", [pytest.param(name, marks=() if name == "dapo" else pytest.mark.slow) for name in ALGORITHMS]
 )
 def test_every_algorithm_trains_the_embedded_base(tmp_path, name):
     held_out = write_jsonl(tmp_path / "test.jsonl", [{"id": "1", "prompt": "What is 1 + 2 + 3?", "answer": "6"}])

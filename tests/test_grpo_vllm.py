@@ -114,7 +114,9 @@ def test_an_engine_that_keeps_its_first_weights_ends_the_run_at_the_first_update
     assert trainer.state.global_step == 1
 
 
-@pytest.mark.parametrize("part", ["embed_tokens", "norm", "layers.0."])
+@pytest.mark.parametrize(
+    "part", ["norm", *(pytest.param(p, marks=pytest.mark.slow) for p in ("embed_tokens", "layers.0."))]
+)
 def test_a_part_of_the_weights_that_is_old_ends_the_run(new_trainer, part):
     trainer = new_trainer(max_steps=3, learning_rate=1e-4)
     generation = trainer.vllm_generation
@@ -152,6 +154,7 @@ def test_half_precision_is_served_as_such_and_its_noise_is_no_stale_engine(new_t
         stale.train()
 
 
+@pytest.mark.slow
 def test_small_updates_in_half_precision_conclude_nothing_and_stop_nothing(new_trainer):
     trainer = new_trainer("bfloat16", max_steps=8, learning_rate=1e-6)
     trainer.train()
@@ -189,6 +192,7 @@ def test_a_run_by_the_command_line_and_one_that_was_resumed_are_the_same(tmp_pat
     assert len(lines(said.stdout)) == 1
 
 
+@pytest.mark.slow
 def test_an_adapter_is_merged_for_vllm_and_in_the_end_and_the_seed_changes_the_draws(tmp_path, held_out):
     from transformers import AutoModelForCausalLM
 
@@ -203,6 +207,7 @@ def test_an_adapter_is_merged_for_vllm_and_in_the_end_and_the_seed_changes_the_d
     assert any((p != q).any() for p, q in zip(trained.parameters(), base.parameters(), strict=True))
 
 
+@pytest.mark.slow
 def test_two_processes_with_an_engine_each_replace_groups_without_signal(tmp_path, held_out):
     command = [
         sys.executable,

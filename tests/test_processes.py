@@ -36,7 +36,7 @@ def log_of(folder):
     return lines((folder / "log.jsonl").read_text())
 
 
-@pytest.mark.parametrize("algorithm", ["dapo", "grpo"])
+@pytest.mark.parametrize("algorithm", ["dapo", pytest.param("grpo", marks=pytest.mark.slow)])
 def test_two_processes_are_one_with_the_same_batch(tmp_path, problems, algorithm):
     """The same completions, and the same losses but for the order of sums."""
     flags = ("--algo", algorithm, "--dynamic-sampling", 0, "--eval", problems)

@@ -75,13 +75,14 @@ def quotient(theirs, mine, of) -> str:
 
 
 def ratios(found, theirs: str, mine: str) -> None:
-    """Print how many times r1kit is faster and smaller."""
+    """Print how many times r1kit is faster than one of TRL's, and what share of each one's memory it takes."""
     pair = found[theirs], found[mine]
     a_token = quotient(*pair, lambda s: s["step"] / s["tokens"])
     say(f"  {theirs} / {mine}:")
     say(f"    step {quotient(*pair, lambda s: s['step'])}, a token {a_token}")
     say(f"    generate {quotient(*pair, lambda s: s['generate'])}, train {quotient(*pair, lambda s: s['train'])}")
-    say(f"  {mine} / {theirs}: memory {quotient(*pair[::-1], lambda s: s['GB'])}")
+    for name in (name for name in found if name.startswith("TRL")):
+        say(f"    of the memory of {name}: {quotient(found[mine], found[name], lambda s: s['GB'])}")
     for difference in (step["difference"] for step in found[mine] if step["difference"] is not None):
         say(f"    gradient on the rollouts of TRL's: {difference:.1e} from TRL's, relative")
 
@@ -105,7 +106,7 @@ def case_a(args) -> None:
     contestants["r1kit"] = {"trainer": "r1kit"}
     for model in ("base",) if args.quick else ("base", args.trained):
         found = take_turns(contestants, args.rounds, case="a", model=model, steps=args.steps)
-        say(f"(a) 16 prompts x 8 completions from {model}: medians of {args.rounds} rounds of {args.steps} steps")
+        say(f"(a) 16 prompts x 8 completions from {model}, medians of {args.rounds} rounds of {args.steps} steps")
         show(found)
         ratios(found, best(found), "r1kit")
 
@@ -131,8 +132,7 @@ def case_b(args) -> None:
             args.rounds,
             **larger(args),
         )
-    say(f"(b) {args.groups} prompts x 8 completions, {args.model}, token budget {args.token_budget}: medians of")
-    say(f"    {args.rounds} rounds")
+    say(f"(b) {args.groups} prompts x 8 completions, {args.model}, budget {args.token_budget}; {args.rounds} round(s)")
     show(found)
     for mine in list(found)[2:]:
         ratios(found, best(found), mine)
@@ -151,9 +151,10 @@ def parts(args) -> None:
     say(f"  {'':<28}{'train':>10}{'to TRL':>10}{'to last':>10}{'GB':>10}{'gradient':>10}")
     with TemporaryDirectory() as folder:
         rollouts = Path(folder, "rollouts")
-        trl = a_step(run(trainer="trl", rows=(args.rows or [8])[-1], save=rollouts, **larger(args)))
+        rows = (args.rows or [8])[-1]
+        trl = a_step(run(trainer="trl", rows=rows, save=rollouts, **larger(args)))
         last = trl["train"]
-        say(f"  {'TRL':<28}{last:>10.3g}{1:>10}{1:>10}{trl['GB']:>10.3g}")
+        say(f"  {f'TRL, {rows} rows':<28}{last:>10.3g}{1:>10}{1:>10}{trl['GB']:>10.3g}")
         off = ["drop", "head", "share"]
         for name in ("budget", "drop", "head", "share"):
             off = [part for part in off if part != name]
@@ -168,7 +169,7 @@ def parts(args) -> None:
         "r1kit without overlap": {"trainer": "r1kit", "without": ["overlap"]},
         "r1kit": {"trainer": "r1kit"},
     }
-    say(f"(a) from the base: medians of {args.rounds} rounds of {args.steps} steps")
+    say(f"(a) from the base, medians of {args.rounds} rounds of {args.steps} steps")
     show(take_turns(contestants, args.rounds, case="a", model="base", steps=args.steps))
 
 
