@@ -132,10 +132,11 @@ class ReasoningTrainer(ExactPass):
         prompt_ids, _, _ = self._tokenize_prompts([row["prompt"] for row in rows])
         grading = Grading(rollouts.grader, at_once="overlap" in self.parts)
         order: list[int] = []
+        top = self.accelerator.process_index * len(rows)  # a group may begin in another process
 
         def grade(place: int, token_ids: list[int], text: str) -> None:
             order.append(place)
-            sample = place % self.num_generations
+            sample = (top + place) % self.num_generations
             grading.add(rollouts.rollout(rows[place]["index"], sample, text, token_ids))
 
         token_ids, logprobs = self._complete(prompt_ids, attempt, grade)
@@ -148,12 +149,9 @@ class ReasoningTrainer(ExactPass):
         ]
 
     def _tokenize_prompts(self, prompts: list[str]):
-        ids = (
-            self.processing_class(text=prompts, add_special_tokens=self.add_special_tokens)["input_ids"]
-            if prompts
-            else []
-        )
-        return ids, None, {}
+        if not prompts:  # a process may have nothing to draw anew
+            return [], None, {}
+        return self.processing_class(text=prompts, add_special_tokens=self.add_special_tokens)["input_ids"], None, {}
 
     def _generate_single_turn(self, prompt_ids, images, multimodal_fields, num_generations, has_tool_images=False):
         """Return the completions (token ids) of prompts, which stand repeated, once for each completion."""
@@ -198,8 +196,9 @@ class ReasoningTrainer(ExactPass):
         sampling = Sampling(
             self.temperature, self.top_p, self.max_completion_length, self.args.seed, max(0, self.top_k or 0)
         )
-        step, top = self.state.global_step, self.accelerator.process_index * len(prompt_ids)
-        places = {f"{step}/{top + row}/{attempt}": row for row in range(len(prompt_ids))}
+        process, count = self.accelerator.process_index, len(prompt_ids)
+        names = [f"{process}.{row}" if attempt else f"{process * count + row}" for row in range(count)]
+        places = {f"{self.state.global_step}/{name}/{attempt}": row for row, name in enumerate(names)}
         requests = [Request(key, prompt_ids[row]) for key, row in places.items()]
         token_ids: list[list[int]] = [[] for _ in requests]
         logprobs: list[list[float]] = [[] for _ in requests]
