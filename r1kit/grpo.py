@@ -19,7 +19,7 @@ from r1kit.jsonl import Record, read_records
 from r1kit.live import RunView, draw_curves, say
 from r1kit.parts import PARTS
 from r1kit.pass_rate import parse_pass_rate, problems_within
-from r1kit.processes import check_launch, gather, is_main, process_count, share
+from r1kit.processes import check_launch, gather, is_main, launch_note, process_count, share
 from r1kit.prompts import Prompting, PromptStyle, render_prompt
 from r1kit.records import content_hash
 from r1kit.rewards import JUDGED, REWARDS
@@ -171,6 +171,7 @@ def new_trainer(
         parts=PARTS.keys() - set(plan.without),
     )
     check_launch(trainer.accelerator)
+    say(*filter(None, [launch_note()]))
     if trainer.is_fsdp_enabled and not trainer.use_vllm and "engine" in trainer.parts:
         what = "under FSDP no process can draw alone"
         raise UserError("--engine transformers", what, "say --engine vllm, or --without engine")

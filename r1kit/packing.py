@@ -5,14 +5,15 @@ spreads them out into padded rows, in which a completion looks at its prompt and
 the one prompt from all of its completions; gradient checkpointing works as ever, since nothing leaves a layer.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
+
+from r1kit.attention import is_exchangeable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -226,25 +227,9 @@ AttentionInterface.register(NAME, attend)
 
 
 def can_pack(model: "PreTrainedModel") -> bool:
-    """Tell whether all layers of a model attend through transformers' interface, by what `attend` knows."""
-    config = model.config.get_text_config()
-    kinds = set(getattr(config, "layer_types", None) or [])
-    return (
-        kinds <= {"full_attention", "sliding_attention"}
-        and getattr(model, "_supports_attention_backend", False)
-        and config.model_type not in ("gpt_oss", "t5gemma")  # sinks; two stacks
-    )
-
-
-@contextmanager
-def packed_attention(model: "PreTrainedModel") -> Iterator[None]:
-    """Have a model attend by `attend` while the block runs."""
-    before = model.config._attn_implementation
-    model.config._attn_implementation = NAME
-    try:
-        yield
-    finally:
-        model.config._attn_implementation = before
+    """Tell whether `attend` does what the layers of a model do."""
+    others = ("gpt_oss", "t5gemma")  # sinks; two stacks
+    return is_exchangeable(model) and model.config.get_text_config().model_type not in others
 
 
 class CompletionHead:

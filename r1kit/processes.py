@@ -60,3 +60,10 @@ def check_launch(accelerator: Any) -> None:
         if asked and name not in str(accelerator.distributed_type):
             what = f"{name} was asked for, {accelerator.distributed_type} runs"
             raise UserError("launch", what, "it needs a GPU; else start with torchrun")
+
+
+def launch_note() -> str | None:
+    """Return what to say of a launch that cannot be held to what it was asked for; None of all others."""
+    if process_count() == 1 and os.environ.get("ACCELERATE_USE_CPU", "false").lower() in ("1", "true"):
+        return "note: on a CPU accelerate starts one process, whatever --num_processes says; torchrun starts more"
+    return None

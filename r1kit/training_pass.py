@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from trl import GRPOTrainer
 
+from r1kit.attention import attention_by
 from r1kit.chunks import cut_by_length, cut_by_prompt, merge_metrics, rows_of, share_of
 from r1kit.errors import UserError
-from r1kit.packing import CompletionHead, can_pack, pack_rows, packed_attention
+from r1kit.packing import NAME, CompletionHead, can_pack, pack_rows
 from r1kit.parts import PARTS
 from r1kit.processes import gather
 
@@ -256,7 +257,7 @@ class ExactPass(GRPOTrainer):
 
     def _attending(self, model) -> AbstractContextManager:
         """Have a model attend to packed rows: until after the backward pass where there will be one."""
-        context = packed_attention(self._causal(model))
+        context = attention_by(NAME, self._causal(model))
         if not torch.is_grad_enabled():
             return context
         self._until_backward.enter_context(context)

@@ -2,7 +2,8 @@ import pytest
 import torch
 from model_families import other_models
 
-from r1kit.packing import can_pack, pack_rows, packed_attention
+from r1kit.attention import attention_by
+from r1kit.packing import NAME, can_pack, pack_rows
 
 PROMPTS = [[5, 6, 7], [5, 6, 7], [8, 9], [5, 6, 7]]
 COMPLETIONS = [[11, 12, 13, 14], [15, 16], [17], []]
@@ -37,7 +38,7 @@ def test_hidden_states_and_gradients_are_those_of_rows_alone(kind):
     model = other_models()[kind]()
     model.eval()
     packed = pack_rows(PROMPTS, COMPLETIONS, torch.device("cpu"))
-    with packed_attention(model):
+    with attention_by(NAME, model):
         output = model(input_ids=packed.input_ids, position_ids=packed.position_ids, packed=packed, use_cache=False)
         together = output.logits[0, packed.predicting]
         together.log_softmax(-1).gather(1, packed.labels.T).sum().backward()

@@ -10,7 +10,7 @@ import pytest
 from conftest import REPO, lines, write_jsonl
 
 from r1kit.errors import UserError
-from r1kit.processes import check_launch, gather, share
+from r1kit.processes import check_launch, gather, launch_note, share
 
 FLAGS = (
     "--model", "base", "--batch-size", 16, "-n", 4, "--max-tokens", 24, "--steps", 4, "--save-every", 2,
@@ -75,6 +75,14 @@ def test_a_launch_that_comes_to_less_is_refused(monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     with pytest.raises(UserError, match=r"FSDP was asked for, DistributedType\.MULTI_CPU runs; it needs a GPU"):
         check_launch(two)
+
+
+def test_a_launch_of_one_process_that_may_have_been_meant_for_more_is_noted(monkeypatch):
+    assert launch_note() is None
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
+    assert "accelerate starts one process" in launch_note()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert launch_note() is None
 
 
 def test_one_process_shares_with_itself():

@@ -5,14 +5,14 @@ depend on how many rows there are, nor on how long the others are: on a CPU not 
 products add up each row by itself as long as their number is a multiple of `ROWS`, and widths are ones of `STEP`.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
 from transformers import AttentionInterface, Cache
 from transformers.cache_utils import CacheLayerMixin
 
+from r1kit.attention import is_exchangeable
 from r1kit.errors import UserError
 
 if TYPE_CHECKING:
@@ -174,25 +174,13 @@ def _attend_fused(query, key, value, mask, scaling):
 AttentionInterface.register(NAME, attend)
 
 
-@contextmanager
-def attention_by_rows(model: "PreTrainedModel") -> Iterator[None]:
-    """Have a model attend by `attend` while the block runs."""
-    before = model.config._attn_implementation
-    model.config._attn_implementation = NAME
-    try:
-        yield
-    finally:
-        model.config._attn_implementation = before
-
-
 def check_rows_fit(model: "PreTrainedModel") -> None:
     """Tell whether a model's layers are of a kind that rows can hold.
 
     Raises:
         UserError: they are not: recurrent states, or attention that is not transformers' interface.
     """
-    kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or [])
-    if kinds <= {"full_attention", "sliding_attention"} and getattr(model, "_supports_attention_backend", False):
+    if is_exchangeable(model):
         return
     what = f"{model.config.model_type} is no kind of model that the transformers engine can run"
     raise UserError("--model", what, "use --engine vllm or --engine openai")

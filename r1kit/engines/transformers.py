@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import DynamicCache
 
+from r1kit.attention import attention_by
 from r1kit.engines import Completion, Request, Sampling
 from r1kit.engines.draw import RandomNumbers, draw_tokens
 from r1kit.engines.feed import Feed
-from r1kit.engines.rows import ROWS, Rows, attention_by_rows, check_rows_fit
+from r1kit.engines.rows import NAME, ROWS, Rows, check_rows_fit
 from r1kit.errors import UserError
 from r1kit.model import end_token_ids
 
@@ -152,7 +153,7 @@ class _Batch:
         """Return the logits (R, V) after the last of the tokens (R, T)."""
         device = self.model.device
         positions = torch.tensor(position, device=device)
-        with attention_by_rows(self.model):
+        with attention_by(NAME, self.model):
             output = self.model(
                 input_ids=torch.tensor(ids, device=device),
                 attention_mask=mask,
