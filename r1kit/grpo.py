@@ -106,6 +106,9 @@ def train_grpo(
     card = _card(problems, style, plan)
     trainer, grader = new_trainer(model, tokenizer, problems, rewards, style, plan, folder)
     checkpoint = share(checkpoint)
+    if held_out and is_spread(trainer):
+        say("no process has the whole model, so held-out problems are not measured here; r1kit eval does it afterwards")
+        held_out = []
     test = HeldOut(held_out, tokenizer, style, plan, folder)
     groups = plan.batch_size // plan.n
     say(f"{plan.steps} steps of {groups} prompts, {plan.n} completions each, out of {len(problems)} problems; {folder}")
@@ -204,11 +207,14 @@ def _watch(
     return callback
 
 
+def is_spread(trainer: "ReasoningTrainer") -> bool:
+    """Tell whether the model of a run is spread over its processes."""
+    return trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
+
+
 def trained_model(trainer: "ReasoningTrainer") -> "tuple[PreTrainedModel, dict[str, Any] | None]":
     """Return the model of a run that ended, an adapter merged into it; its weights where processes share them."""
-    weights = None
-    if trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled:
-        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if is_spread(trainer) else None
     model = trainer.accelerator.unwrap_model(trainer.model)
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
