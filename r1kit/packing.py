@@ -197,7 +197,8 @@ def attend(
     found = [packed.prompts.gather(_attend_prompts(prompt, keys, values, sliding_window, options))]
     for number, rows in enumerate(packed.bins):
         q, k, v = (rows.spread(part[number + 1]) for part in parts)
-        k, v = (torch.cat([p[rows.owner], c], dim=2) for p, c in ((keys, k), (values, v)))
+        # not by indexing, whose gradient is summed in any order
+        k, v = (torch.cat([p.index_select(0, rows.owner), c], dim=2) for p, c in ((keys, k), (values, v)))
         shared = (q.shape[0], k.shape[1], -1, q.shape[3])
         mask = packed.mask(number, sliding_window, q.shape[1] // k.shape[1])
         found.append(rows.gather(_product(q.reshape(shared), k, v, mask, options).reshape(*q.shape[:3], -1)))

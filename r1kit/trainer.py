@@ -77,7 +77,7 @@ class ReasoningTrainer(ExactPass):
         return output
 
     def _phases(self) -> float:
-        return self._seen["seconds/sync"] + self._seen["seconds/generate"] + self._seen["seconds/grade"]
+        return sum(self._seen.get(f"seconds/{phase}", 0.0) for phase in ("sync", "generate", "grade"))
 
     def _level_out(self, advantages: torch.Tensor, drawn: list[Drawn]) -> None:
         """Set the advantages of groups without signal to the 0 that rounding keeps them from."""
