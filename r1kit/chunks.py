@@ -79,7 +79,10 @@ def _tokens(inputs: dict[str, Any]) -> int:
 
 
 def merge_metrics(parts: list[tuple[int, dict[str, list[float]]]]) -> dict[str, float]:
-    """Return the metrics of a micro-batch from those of its parts, weighted by their tokens; extremes stay extremes."""
+    """Return the metrics of a micro-batch from those of its parts, weighted by tokens where any has some.
+
+    Extremes stay extremes.
+    """
     merged = {}
     for key in parts[0][1]:
         values = [(tokens, metrics[key][-1]) for tokens, metrics in parts if metrics.get(key)]
@@ -92,5 +95,6 @@ def merge_metrics(parts: list[tuple[int, dict[str, list[float]]]]) -> dict[str, 
             merged[key] = max(value for _, value in values)
         else:
             total = sum(tokens for tokens, _ in values)
-            merged[key] = sum(tokens * value for tokens, value in values) / total if total else 0.0
+            weighted = values if total else [(1, value) for _, value in values]
+            merged[key] = sum(tokens * value for tokens, value in weighted) / (total or len(values))
     return merged

@@ -91,7 +91,8 @@ class ExactPass(GRPOTrainer):
         """
         if not torch.is_grad_enabled() or self._coupled or not self.parts & {"drop", "budget"}:
             return super()._compute_loss(model, inputs)
-        passes = self._cut(inputs, self._rows_to_train(inputs))
+        rows_to_train = self._rows_to_train(inputs)
+        passes = self._cut(inputs, rows_to_train or [0])  # each process takes part
         kept, found = self._metrics["train"], []
         done: torch.Tensor | float = 0.0
         for number, (rows, weight) in enumerate(passes):
@@ -102,7 +103,8 @@ class ExactPass(GRPOTrainer):
                 with self._alone():
                     loss = super()._compute_loss(model, part) * (weight * share_of(self.loss_type, part, inputs))
                 self._compare_logps(part)
-                found.append((int(weight * part["completion_mask"].sum()), self._metrics["train"]))
+                tokens = int(weight * part["completion_mask"].sum()) if rows_to_train else 0
+                found.append((tokens, self._metrics["train"]))
                 if not last:
                     self.accelerator.backward(loss)
                     done += loss.detach()
@@ -122,12 +124,12 @@ class ExactPass(GRPOTrainer):
             self.accelerator = everyone
 
     def _rows_to_train(self, inputs) -> list[int]:
-        """Return the rows that the loss depends on, at least one."""
+        """Return the rows that the loss depends on."""
         rows = range(len(inputs["completion_ids"]))
         used = list(rows)
         if "drop" in self.parts and self.beta == 0:
             advantages = inputs["advantages"].reshape(len(rows), -1)
-            used = [row for row, has in zip(rows, (advantages != 0).any(1).tolist(), strict=True) if has] or [0]
+            used = [row for row, has in zip(rows, (advantages != 0).any(1).tolist(), strict=True) if has]
         self._seen["rows"] += len(rows)
         self._seen["rows/trained"] += len(used)
         return used

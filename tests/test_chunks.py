@@ -53,3 +53,7 @@ def test_metrics_are_weighted_by_tokens_and_extremes_stay():
         (0, {"entropy": [9.0], "clip_ratio/low_min": [0.3], "clip_ratio/high_max": [0.4]}),
     ]
     assert merge_metrics(parts) == {"entropy": 1.25, "clip_ratio/low_min": 0.1, "clip_ratio/high_max": 0.5}
+
+
+def test_metrics_of_parts_that_taught_nothing_are_their_mean():
+    assert merge_metrics([(0, {"entropy": [1.0]}), (0, {"entropy": [2.0]})]) == {"entropy": 1.5}

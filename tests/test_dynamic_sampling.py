@@ -66,6 +66,8 @@ def test_without_it_they_stay_and_are_not_trained_on(run):
 def test_replacing_is_bounded(run):
     trainer, _ = run("1.0", dynamic_sampling=3)
     assert trainer.state.log_history[0]["resampled"] == 12
+    assert trainer.state.log_history[0]["rows/trained"] == 0
+    assert trainer.state.log_history[0]["entropy"] > 0
     assert trainer.state.log_history[0]["grad_norm"] == 0
 
 
