@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from trl.models import unwrap_model_for_generation
+from trl.trainer.utils import RepeatSampler
 
 from r1kit.engines import Request, Sampling
 from r1kit.engines.transformers import TransformersEngine
@@ -30,6 +31,20 @@ class Drawn:
     token_ids: list[int]
     logprobs: list[float] | None
     scored: Record
+
+
+class EpochSampler(RepeatSampler):
+    """TRL's sampler, its order depending on the seed and the epoch alone, so that a resumed run has it too."""
+
+    trainer: "ReasoningTrainer"
+
+    def __iter__(self):
+        args = self.trainer.args
+        steps = len(self) // args.generation_batch_size  # of an epoch
+        self.generator.manual_seed(args.seed)
+        for _ in range(self.trainer._step // steps):  # as TRL's generator comes there
+            torch.randperm(self.num_samples, generator=self.generator)
+        yield from super().__iter__()
 
 
 class ReasoningTrainer(ExactPass):
@@ -262,6 +277,12 @@ class ReasoningTrainer(ExactPass):
         super().log(logs, start_time)
 
     # --- checkpoints
+
+    def _get_train_sampler(self, dataset=None):
+        sampler = super()._get_train_sampler(dataset)
+        if sampler.shuffle:
+            sampler.__class__, sampler.trainer = EpochSampler, self
+        return sampler
 
     def _save_checkpoint(self, model, trial) -> None:
         """Save what TRL leaves out first: a checkpoint is whole when its last file, the trainer's state, is there."""
