@@ -24,7 +24,7 @@ from r1kit.prompts import Prompting, PromptStyle, render_prompt
 from r1kit.records import content_hash
 from r1kit.rewards import JUDGED, REWARDS
 from r1kit.rollout import style_of
-from r1kit.run_folder import CHECKPOINTS, claim_folder, read_log
+from r1kit.run_folder import CHECKPOINTS, checkpoint_step, claim_folder, read_log
 from r1kit.verdict import judge_rollout, kind_of
 
 if TYPE_CHECKING:
@@ -115,8 +115,11 @@ def train_grpo(
     before = test.measure("eval-before.jsonl", model)
     test.forget("eval-after.jsonl")  # of a run that is made longer
     callback = _watch(trainer, grader, plan, folder, card)
-    with callback.watching():
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if checkpoint and checkpoint_step(checkpoint) >= plan.steps:  # transformers would take one step more
+        trainer._load_from_checkpoint(str(checkpoint))
+    else:
+        with callback.watching():
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if is_main():
         draw_png(read_log(folder), folder / CURVES)
     if callback.interrupted:
