@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import TrainerCallback
 
 from r1kit.jsonl import Record
 from r1kit.live import RunView, say
 from r1kit.model import write_card
 from r1kit.monitor import Monitor, note_on_loss
+from r1kit.processes import gather
 from r1kit.reward_spec import RewardPart
 from r1kit.run_folder import LOG, SAMPLES, append_records, read_log
 from r1kit.step_log import log_line
@@ -99,7 +99,7 @@ class RunCallback(TrainerCallback):
 
     def on_step_end(self, args, state, control, **_: Any) -> None:
         """Ask for a checkpoint and the end after Ctrl-C, in whichever process it came first."""
-        self.interrupted = _in_any_process(self.interrupted, args)
+        self.interrupted = any(any(flags) for flags in gather([self.interrupted]))  # all stop at the same step
         if self.interrupted:
             control.should_save = control.should_training_stop = True
 
@@ -108,12 +108,3 @@ class RunCallback(TrainerCallback):
         if self.main:
             checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             write_card(checkpoint, {**self.card, "step": state.global_step})
-
-
-def _in_any_process(flag: bool, args: Any) -> bool:
-    """Tell whether a flag is set in any process of the run: all must stop at the same step."""
-    if args.world_size == 1:
-        return flag
-    flags = torch.tensor(int(flag), device=args.device)
-    torch.distributed.all_reduce(flags, op=torch.distributed.ReduceOp.MAX)
-    return bool(flags)

@@ -8,7 +8,7 @@ from typing import Any
 from r1kit.grader import Grader
 from r1kit.jsonl import Record
 from r1kit.reward_spec import RewardPart
-from r1kit.step_log import EQUAL
+from r1kit.step_log import column_name
 
 
 class RolloutGrader:
@@ -50,7 +50,7 @@ class RolloutGrader:
                     self._graded, self._ready = completions, None
                 return [self._value(scored, part) for scored in self.last]
 
-            reward.__name__ = part.name if part.kind is None else f"{part.kind}={part.name}"
+            reward.__name__ = column_name(part)
             return reward
 
         return [column(part) for part in self.grader.parts]
@@ -62,11 +62,6 @@ class RolloutGrader:
 
     def _value(self, scored: Record, part: RewardPart) -> float | None:
         return scored["rewards"][part.name] if part in self.grader.parts_for(scored) else None
-
-    def has_signal(self, group: list[Record]) -> bool:
-        """Tell whether the rewards of a group differ."""
-        rewards = [scored["reward"] for scored in group if scored["reward"] is not None]
-        return bool(rewards) and max(rewards) - min(rewards) > EQUAL
 
 
 class Grading:

@@ -74,8 +74,13 @@ def zero_signal_share(rollouts: Sequence[Record]) -> float:
 
     TRL's own share asks for a standard deviation of 0, which rounding keeps it from.
     """
-    rewards = [[r["reward"] for r in group if r["reward"] is not None] for group in _groups(rollouts)]
-    return fmean(not group or max(group) - min(group) < EQUAL for group in rewards)
+    return fmean(not has_signal(group) for group in _groups(rollouts))
+
+
+def has_signal(group: Iterable[Record]) -> bool:
+    """Tell whether the rewards of a group differ, by more than rounding."""
+    rewards = [rollout["reward"] for rollout in group if rollout["reward"] is not None]
+    return bool(rewards) and max(rewards) - min(rewards) >= EQUAL
 
 
 def _groups(rollouts: Sequence[Record]) -> list[list[Record]]:

@@ -17,6 +17,7 @@ from r1kit.engines.vllm_training import engine_as_trained, level
 from r1kit.jsonl import Record, read_records, write_records
 from r1kit.rollout_grader import Grading, RolloutGrader
 from r1kit.served_weights import ServedWeights
+from r1kit.step_log import has_signal
 from r1kit.training_pass import ExactPass
 
 # of a checkpoint, beside the trainer's own files
@@ -96,13 +97,10 @@ class ReasoningTrainer(ExactPass):
 
     def _level_out(self, advantages: torch.Tensor, drawn: list[Drawn]) -> None:
         """Set the advantages of groups without signal to the 0 that rounding keeps them from."""
-        assert self.rollouts is not None
         if self.multi_objective_aggregation != "sum_then_normalize" or len(drawn) % self.num_generations:
             return
-        for top in range(0, len(drawn), self.num_generations):
-            group = slice(top, top + self.num_generations)
-            if not self.rollouts.has_signal([one.scored for one in drawn[group]]):
-                advantages[group] = 0
+        for top in self._groups_without_signal(drawn):
+            advantages[top : top + self.num_generations] = 0
 
     def _draw_with_signal(self, inputs: list[dict[str, Any]]) -> list[Drawn]:
         """Return graded completions of the rows, groups without signal replaced as often as dynamic sampling may."""
@@ -123,10 +121,9 @@ class ReasoningTrainer(ExactPass):
         return drawn
 
     def _groups_without_signal(self, drawn: list[Drawn]) -> list[int]:
-        assert self.rollouts is not None
+        """Return where groups stand whose rewards do not differ."""
         n = self.num_generations
-        groups = range(0, len(drawn), n)
-        return [t for t in groups if not self.rollouts.has_signal([one.scored for one in drawn[t : t + n]])]
+        return [t for t in range(0, len(drawn), n) if not has_signal(one.scored for one in drawn[t : t + n])]
 
     def _fresh(self, count: int, attempt: int, used: set[int]) -> list[dict[str, Any]]:
         """Return rows of problems that this step has not used, other ones in each process."""

@@ -184,7 +184,7 @@ class ExactPass(GRPOTrainer):
 
     def _score(self, model, ids, mask, width, batch_size, compute_entropy=False, compute_aux_loss=False):
         prompt_tokens, tokens = mask[:, :-width].sum(1), mask[:, -width:].sum(1)
-        rows = list(range(len(ids)))
+        rows, lengths = list(range(len(ids))), tokens.tolist()
         packs = self._packs and not compute_aux_loss
         if packs or "budget" in self.parts:
             chunks = self._cut_rows(ids[:, :-width], prompt_tokens, tokens, rows)
@@ -193,7 +193,7 @@ class ExactPass(GRPOTrainer):
             chunks = [rows[i : i + step] for i in range(0, len(rows), step)]
         places, logps, entropies, aux_losses = [], [], [], []
         for chunk, weight in self._even(chunks):
-            chunk = sorted(chunk, key=lambda row: -int(tokens[row]))
+            chunk = sorted(chunk, key=lambda row: -lengths[row])
             run = self._run_packed if packs else self._run_padded
             place, output = run(model, ids, mask, width, chunk, compute_aux_loss)
             if weight == 0:
@@ -239,17 +239,17 @@ class ExactPass(GRPOTrainer):
         if compute_aux_loss:
             inputs["output_router_logits"] = True
         row, column = own.bool()[:, :keep].nonzero(as_tuple=True)
-        labels = inputs["input_ids"][row, left + column].unsqueeze(0)
         predicting = row * (left + keep) + left + column - 1
-        if "head" not in self.parts:
+        if "head" in self.parts:
+            labels = inputs["input_ids"][row, left + column].unsqueeze(0)
+            inputs["predicting"] = predicting
+        else:
             labels = inputs["input_ids"].roll(-1, 1)
-            with self.accelerator.autocast():
-                output = model(**inputs, shift_labels=labels, fused_lm_head=True)
+        with self.accelerator.autocast():
+            output = model(**inputs, shift_labels=labels, fused_lm_head=True)
+        if "head" not in self.parts:
             output.log_probs = output.log_probs.flatten()[predicting]
             output.entropy = None if output.entropy is None else output.entropy.flatten()[predicting]
-        else:
-            with self.accelerator.autocast():
-                output = model(**inputs, predicting=predicting, shift_labels=labels, fused_lm_head=True)
         return self._places(mask[:, -width:].bool(), rows, width), output
 
     @staticmethod
