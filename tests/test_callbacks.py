@@ -85,7 +85,15 @@ def test_a_first_loss_of_0_is_explained_and_no_warning(tmp_path, capfd):
     assert all("warnings" not in line for line in read(tmp_path, "log.jsonl"))
 
 
-def test_the_first_ctrl_c_stops_after_the_step_and_the_second_at_once(tmp_path):
+@pytest.fixture
+def interruptible():
+    """Take SIGINT as Python does, also in a process that a shell started in the background, where it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_the_first_ctrl_c_stops_after_the_step_and_the_second_at_once(tmp_path, interruptible):
     callback, control = new_callback(tmp_path), TrainerControl()
     arguments = TrainingArguments(str(tmp_path), report_to="none")
     before = signal.getsignal(signal.SIGINT)

@@ -46,9 +46,9 @@ def server(replies):
 
 @pytest.fixture(autouse=True)
 def no_gpu(monkeypatch):
-    """Be on a machine without a GPU, and leave the environment as it was."""
+    """Be on a machine without a GPU, where nothing is said of vLLM, and leave the environment as it was."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(os, "environ", os.environ.copy())
+    monkeypatch.setattr(os, "environ", {k: v for k, v in os.environ.items() if not k.startswith("VLLM_")})
 
 
 def prepare(**changes):
