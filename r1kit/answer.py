@@ -60,6 +60,14 @@ def answer_part(completion: str) -> str:
     return completion[start + len("<answer>") : completion.find("</answer>", start)].strip()
 
 
+def short_answer(completion: str) -> str:
+    r"""Return the answer that a completion states as text: what its last \boxed{…} holds, else all of its part."""
+    part = answer_part(completion)
+    start = _box_before(part, len(part))
+    end = after_brace(part, start + len(BOX)) if part.startswith(BOX, start) else None
+    return part if end is None else part[start + len(BOX) : end - 1].strip()
+
+
 def judge(gold: str | None, part: str) -> Judgement:
     """Judge the part of a completion that states the answer against the gold answer (None: only read it)."""
     box = last_box(part)
@@ -120,7 +128,7 @@ def last_box(part: str) -> str | None:
     Source: math_verify.parser 0.9.0 and latex2sympy2_extended.math_normalization.extract_boxed_content.
     """
     start = _box_before(part, len(part))
-    end = _after_brace(part, start + len(BOX)) if part.startswith(BOX, start) else None
+    end = after_brace(part, start + len(BOX)) if part.startswith(BOX, start) else None
     if end is None or FINAL_ANSWER.search(part) or PERCENT.search(part, end):
         return None
     earlier = _box_before(part, start)
@@ -131,7 +139,7 @@ def _box_before(part: str, end: int) -> int:
     return max(part.rfind("\\boxed", 0, end), part.rfind("\\fbox", 0, end))
 
 
-def _after_brace(text: str, start: int) -> int | None:
+def after_brace(text: str, start: int) -> int | None:
     """Return where the text goes on after the brace that was opened before `start`; None where it is not closed."""
     depth = 1
     for match in re.compile(r"[{}]").finditer(text, start):

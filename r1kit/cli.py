@@ -10,8 +10,10 @@ from r1kit.commands.compute_optimal import compute_optimal
 from r1kit.commands.data import data
 from r1kit.commands.evaluate import evaluate
 from r1kit.commands.grpo import grpo
+from r1kit.commands.reject_sample import reject_sample
 from r1kit.commands.reward import reward
 from r1kit.commands.rollout import rollout
+from r1kit.commands.sft import sft
 from r1kit.commands.vote import vote
 from r1kit.errors import UserError
 
@@ -36,9 +38,11 @@ app.command("data")(data)
 app.command("rollout")(rollout)
 app.command("reward")(reward)
 app.command("vote")(vote)
+app.command("reject-sample")(reject_sample)
 app.command("eval")(evaluate)
 app.command("compute-optimal")(compute_optimal)
 app.command("grpo")(grpo)
+app.command("sft")(sft)
 
 
 def join_rewards(words: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from r1kit.curves import CURVES, draw_png
 from r1kit.data import read_problem_list
+from r1kit.engines import Sampling
 from r1kit.engines.vllm_training import prepare_vllm
 from r1kit.errors import UserError
 from r1kit.evaluate import Metrics, format_table, measure
@@ -16,14 +17,14 @@ from r1kit.grader import Grader
 from r1kit.grpo_plan import GrpoPlan, check_plan
 from r1kit.held_out import HeldOut
 from r1kit.jsonl import Record, read_records
-from r1kit.live import RunView, draw_curves, say
+from r1kit.live import GRPO_READINGS, RunView, draw_curves, say
 from r1kit.parts import PARTS
 from r1kit.pass_rate import parse_pass_rate, problems_within
 from r1kit.processes import check_launch, gather, is_main, launch_note, process_count, share
 from r1kit.prompts import Prompting, PromptStyle, render_prompt
 from r1kit.records import content_hash
 from r1kit.rewards import JUDGED, REWARDS
-from r1kit.rollout import style_of
+from r1kit.rollout import RolloutPlan, style_of
 from r1kit.run_folder import CHECKPOINTS, checkpoint_step, claim_folder, read_log
 from r1kit.verdict import judge_rollout, kind_of
 
@@ -109,7 +110,8 @@ def train_grpo(
     if held_out and is_spread(trainer):
         say("no process has the whole model, so held-out problems are not measured here; r1kit eval does it afterwards")
         held_out = []
-    test = HeldOut(held_out, tokenizer, style, plan, folder)
+    sampling = Sampling(plan.temperature, 1.0, plan.max_tokens, plan.seed)
+    test = HeldOut(held_out, tokenizer, style, RolloutPlan(plan.eval_samples, sampling), plan.sandbox, folder)
     groups = plan.batch_size // plan.n
     say(f"{plan.steps} steps of {groups} prompts, {plan.n} completions each, out of {len(problems)} problems; {folder}")
     before = test.measure("eval-before.jsonl", model)
@@ -169,7 +171,7 @@ def new_trainer(
         args=GRPOConfig(output_dir=str(folder / CHECKPOINTS), **settings),
         train_dataset=Dataset.from_dict({"prompt": prompts, "index": list(range(len(prompts)))}),
         processing_class=tokenizer,
-        peft_config=_adapter(plan.lora_rank),
+        peft_config=adapter(plan.lora_rank),
         rollouts=grader,
         add_special_tokens=not prompting.is_chat,
         dynamic_sampling=plan.rounds,
@@ -185,7 +187,7 @@ def new_trainer(
     return trainer, grader
 
 
-def _adapter(rank: int | None) -> Any:
+def adapter(rank: int | None) -> Any:
     """Return the settings of an adapter on all linear layers, None where the whole model is trained."""
     if rank is None:
         return None
@@ -197,15 +199,14 @@ def _adapter(rank: int | None) -> Any:
 def _watch(
     trainer: "ReasoningTrainer", grader: "RolloutGrader", plan: GrpoPlan, folder: Path, card: dict[str, Any]
 ) -> "RunCallback":
-    from r1kit.callbacks import RunCallback
+    from r1kit.callbacks import RewardedSteps, RunCallback
 
     def newest() -> list[Record]:
         return [scored for part in gather(grader.last) for scored in part]
 
-    view = RunView(f"grpo {plan.model}", plan.steps)
-    callback = RunCallback(
-        folder, view, newest, plan.rewards, plan.samples_every, card, plan.reflection_words, is_main()
-    )
+    steps = RewardedSteps(folder, newest, plan.rewards, plan.samples_every, plan.reflection_words, is_main())
+    view = RunView(f"grpo {plan.model}", plan.steps, GRPO_READINGS)
+    callback = RunCallback(folder, view, steps.line, card, is_main())
     trainer.add_callback(callback)
     return callback
 
@@ -239,10 +240,17 @@ def _card(problems: list[Record], style: PromptStyle, plan: GrpoPlan) -> dict[st
 
 def _report(folder: Path, metrics: dict[str, Metrics], before: list[Record], after: list[Record]) -> None:
     """Print curves, the table before → after, and one problem answered by both models, on stderr."""
-    draw_curves(read_log(folder))
+    log = read_log(folder)
+    draw_curves(log, "mean reward of a step", {name: ("rewards", name) for name in (log[0]["rewards"] if log else ())})
+    draw_curves(log, "mean completion length (tokens)", {"length": ("length",)})
+    report_change(metrics, before, after)
+    say("", f"the model is in {folder}; r1kit rollout --model {folder} samples from it")
+
+
+def report_change(metrics: dict[str, Metrics], before: list[Record], after: list[Record]) -> None:
+    """Print the table before → after, and the problem answered by both models that gained most."""
     if metrics:
         say("", f"held out: {metrics['after'].problems} problems, 95 % intervals over problems", *format_table(metrics))
         chosen = max(range(len(after)), key=lambda i: (after[i]["reward"] or 0) - (before[i]["reward"] or 0))
         say("", f"{after[chosen]['prompt']}   (answer: {after[chosen].get('answer')})")
         say(f"  before: {before[chosen]['completion'].strip()}", f"  after:  {after[chosen]['completion'].strip()}")
-    say("", f"the model is in {folder}; r1kit rollout --model {folder} samples from it")

@@ -148,27 +148,31 @@ class GrpoPlan:
         return self.engine == "vllm" or (self.engine == "auto" and gpu and find_spec("vllm") is not None)
 
 
-def parse_settings(pairs: list[str]) -> dict[str, Any]:
+def parse_settings(pairs: list[str], config: str = "GRPOConfig", flags: dict[str, str] = FLAGS) -> dict[str, Any]:
     """Return {key: value} of "KEY=VALUE" pairs; a value is read as JSON where it is JSON, else as text.
 
+    Args:
+        config: the name of TRL's configuration.
+        flags: its fields that are flags of ours.
+
     Raises:
-        UsageError: a pair of another form, a key that TRL's GRPOConfig lacks, or one that has a flag of its own.
+        UsageError: a pair of another form, a key that the configuration lacks, or one that has a flag of its own.
     """
     settings: dict[str, Any] = {}
     for pair in pairs:
         key, separator, value = pair.partition("=")
         if not (key and separator):
             raise UsageError("--set", f'"{pair}" is not KEY=VALUE', "write --set beta=0.001, for instance")
-        if key in FLAGS:
-            raise UsageError("--set", f"{key} has a flag of its own", f"say {FLAGS[key]}")
+        if key in flags:
+            raise UsageError("--set", f"{key} has a flag of its own", f"say {flags[key]}")
         try:
             settings[key] = json.loads(value)
         except ValueError:
             settings[key] = value
     if settings:
-        from trl import GRPOConfig
+        import trl
 
-        known = [f.name for f in fields(GRPOConfig)]
+        known = [f.name for f in fields(getattr(trl, config))]
         for key in settings.keys() - set(known):
             nearest = get_close_matches(key, known, 1, 0)[0]
             raise UsageError("--set", f'TRL has no setting "{key}"', f"the nearest is {nearest}")

@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from r1kit.data import EMBEDDED, read_problem_list
-from r1kit.engines import Sampling
 from r1kit.evaluate import MEASURED
 from r1kit.grader import Grader
-from r1kit.grpo_plan import GrpoPlan
+from r1kit.jail import Mode
 from r1kit.jsonl import Record, read_records, write_records
 from r1kit.live import say
 from r1kit.processes import gather, is_main, process_count, process_number, share
@@ -33,7 +32,8 @@ class HeldOut:
     problems: list[Record]
     tokenizer: "PreTrainedTokenizerBase"
     style: PromptStyle
-    plan: GrpoPlan
+    plan: RolloutPlan
+    sandbox: Mode
     folder: Path
 
     def measure(self, name: str, model: "PreTrainedModel") -> list[Record]:
@@ -45,7 +45,7 @@ class HeldOut:
             return []
         path = self.folder / name
         if not share(path.exists()):
-            say(f"measuring on {len(self.problems)} held-out problems, {self.plan.eval_samples} samples each")
+            say(f"measuring on {len(self.problems)} held-out problems, {self.plan.n} samples each")
             parts = gather(self._sample(model, self.problems[process_number() :: process_count()]))
             place = {problem["id"]: number for number, problem in enumerate(self.problems)}
             rollouts = sorted((r for part in parts for r in part), key=lambda r: (place[r["id"]], r["sample"]))
@@ -60,10 +60,9 @@ class HeldOut:
             (self.folder / name).unlink(missing_ok=True)
 
     def _sample(self, model: "PreTrainedModel", problems: list[Record]) -> list[Record]:
-        sampling = Sampling(self.plan.temperature, 1.0, self.plan.max_tokens, self.plan.seed)
         policy = loaded_policy(model, self.tokenizer, self.style)
         training = model.training
-        rollouts = sample_rollouts(problems, policy, RolloutPlan(self.plan.eval_samples, sampling))
-        scored = list(score_windows(rollouts, Grader(MEASURED, sandbox=self.plan.sandbox)))
+        rollouts = sample_rollouts(problems, policy, self.plan)
+        scored = list(score_windows(rollouts, Grader(MEASURED, sandbox=self.sandbox)))
         model.train(training)
         return scored

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, TextIO
 from r1kit.errors import UserError
 
 STDIO = "-"
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode  # json.dumps makes one for each record
 
 
 class Record(dict[str, Any]):
@@ -83,7 +84,7 @@ def _refuse_constant(name: str) -> float:
 
 def to_line(record: dict[str, Any]) -> str:
     """Return a record as one line of JSON, with its line end; NaN and infinity are refused."""
-    return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
+    return _encode(record) + "\n"
 
 
 def write_records(records: Iterator[dict[str, Any]], output: str) -> int:

@@ -14,8 +14,8 @@ from r1kit.processes import is_main
 
 console = Console(stderr=True, highlight=False)
 
-# title in the view: the reading of a log line
-READINGS = {
+Readings = dict[str, Callable[[dict[str, Any]], str]]  # title in the view: the reading of a log line
+GRPO_READINGS: Readings = {
     "reward": lambda line: _number(line["reward"]),
     "accuracy": lambda line: _percent(line["accuracy"]),
     "length": lambda line: _number(line["length"], 1),
@@ -26,7 +26,14 @@ READINGS = {
     "generation": lambda line: _speed(line, "generate"),
     "training": lambda line: _speed(line, "train"),
 }
-PLAIN = [title for title in READINGS if not title.startswith(" ")]  # those of a plain line
+SFT_READINGS: Readings = {
+    "epoch": lambda line: _number(line["epoch"], 2),
+    "loss": lambda line: _number(line["loss"]),
+    "held-out loss": lambda line: _number(line.get("held_out_loss")),
+    "held-out accuracy": lambda line: _percent(line.get("held_out_accuracy")),
+    "entropy": lambda line: _number(line["entropy"]),
+    "training": lambda line: _speed(line, "train"),
+}
 PLAIN_EVERY = 10  # seconds between plain lines
 
 
@@ -46,8 +53,8 @@ def _speed(line: dict[str, Any], phase: str) -> str:
 class RunView:
     """Shows the log lines of a run as they come."""
 
-    def __init__(self, title: str, steps: int):
-        self.title, self.steps = title, steps
+    def __init__(self, title: str, steps: int, readings: Readings):
+        self.title, self.steps, self.readings = title, steps, readings
         self.done_before: int | None = None  # the step that this process began after
         self.started = self.printed = time.monotonic()
         self.live: Live | None = None
@@ -71,14 +78,14 @@ class RunView:
             self.live.update(self._table(line))
         elif line["step"] == self.steps or time.monotonic() - self.printed > PLAIN_EVERY:
             self.printed = time.monotonic()
-            readings = [f"{title} {READINGS[title](line)}" for title in PLAIN]
+            readings = [f"{title} {read(line)}" for title, read in self.readings.items() if title[0] != " "]
             say(f"step {line['step']}/{self.steps}  " + "  ".join(readings) + f"  left {self._left(line)}")
 
     def _table(self, line: dict[str, Any]) -> Table:
         table = Table(
             title=f"{self.title}   step {line['step']}/{self.steps}   left {self._left(line)}", show_header=False
         )
-        for title, read in READINGS.items():
+        for title, read in self.readings.items():
             table.add_row(title, read(line))
             if title == "reward":
                 for name, value in line["rewards"].items():
@@ -110,26 +117,28 @@ def counting(title: str) -> Iterator[Callable[[int], None]]:
         yield count
 
 
-def draw_curves(log: list[dict[str, Any]]) -> None:
-    """Draw reward parts and completion length over the steps of a run."""
+def draw_curves(log: list[dict[str, Any]], title: str, curves: dict[str, tuple[str, ...]]) -> None:
+    """Draw curves over the steps of a run: of each its label, and the keys that lead to its value in a log line."""
     if len(log) < 2:
         return
     import plotext
 
-    steps = [line["step"] for line in log]
-    for title, curves in (
-        ("mean reward of a step", {name: [line["rewards"][name] for line in log] for name in log[0]["rewards"]}),
-        ("mean completion length (tokens)", {"length": [line["length"] for line in log]}),
-    ):
-        plotext.clear_figure()
-        plotext.plot_size(min(console.width, 100), 14)
-        plotext.title(title)
-        for name, values in curves.items():
-            points = [(step, value) for step, value in zip(steps, values, strict=True) if value is not None]
-            if points:
-                plotext.plot(*zip(*points, strict=True), label=name)
-        drawing = plotext.build()
-        say(drawing if console.is_terminal else plotext.uncolorize(drawing))
+    plotext.clear_figure()
+    plotext.plot_size(min(console.width, 100), 14)
+    plotext.title(title)
+    for label, keys in curves.items():
+        points = [(line["step"], value) for line in log if (value := _look_up(line, keys)) is not None]
+        if points:
+            plotext.plot(*zip(*points, strict=True), label=label)
+    drawing = plotext.build()
+    say(drawing if console.is_terminal else plotext.uncolorize(drawing))
+
+
+def _look_up(line: dict[str, Any], keys: tuple[str, ...]) -> float | None:
+    value: Any = line
+    for key in keys:
+        value = value.get(key)
+    return value
 
 
 def say(*lines: str) -> None:

@@ -106,15 +106,15 @@ def pack_rows(prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[i
         predicting += [ends[owner + 1] - 1, *range(top, top + len(row) - 1)][: len(row)]
         top += len(row)
     bins = [
-        _bin([len(completions[row]) for row in rows], [owners[row] for row in rows], unique, device)
-        for rows in _alike([len(row) for row in completions])
+        bin_of([len(completions[row]) for row in rows], [owners[row] for row in rows], unique, device)
+        for rows in alike([len(row) for row in completions])
     ]
     return Packed(
         torch.tensor([tokens], device=device),
         torch.tensor([positions], device=device),
         torch.tensor(predicting, dtype=torch.long, device=device),
         torch.tensor([tokens[ends[-1] :]], dtype=torch.long, device=device),
-        _bin([len(prompt) for prompt in unique], None, unique, device),
+        bin_of([len(prompt) for prompt in unique], None, unique, device),
         bins,
         [ends[-1], *(len(rows.back) for rows in bins)],
     )
@@ -127,7 +127,7 @@ def _running(lengths: Sequence[int]) -> list[int]:
     return ends
 
 
-def _alike(lengths: list[int]) -> list[list[int]]:
+def alike(lengths: list[int]) -> list[list[int]]:
     """Return the rows that hold something, in the order in which they stand, by those that are alike in length."""
     bins: list[list[int]] = []
     for row, length in enumerate(lengths):
@@ -139,7 +139,7 @@ def _alike(lengths: list[int]) -> list[list[int]]:
     return bins
 
 
-def _bin(lengths: list[int], owners: list[int] | None, prompts: list[tuple[int, ...]], device: torch.device) -> Bin:
+def bin_of(lengths: list[int], owners: list[int] | None, prompts: list[tuple[int, ...]], device: torch.device) -> Bin:
     width = max(lengths)
     length = torch.tensor(lengths, device=device)
     ends = length.cumsum(0)
@@ -194,7 +194,7 @@ def attend(
     options = (scaling, dropout if module.training else 0.0, softcap)
     parts = [states[0].transpose(0, 1).split(packed.counts) for states in (query, key, value)]
     prompt, keys, values = (packed.prompts.spread(part[0]) for part in parts)
-    found = [packed.prompts.gather(_attend_prompts(prompt, keys, values, sliding_window, options))]
+    found = [packed.prompts.gather(attend_causally(prompt, keys, values, sliding_window, options))]
     for number, rows in enumerate(packed.bins):
         q, k, v = (rows.spread(part[number + 1]) for part in parts)
         # not by indexing, whose gradient is summed in any order
@@ -205,7 +205,7 @@ def attend(
     return torch.cat(found).unsqueeze(0), None
 
 
-def _attend_prompts(query, key, value, window, options):
+def attend_causally(query, key, value, window, options):
     group, width = query.shape[1] // key.shape[1], query.shape[2]
     key, value = (states.repeat_interleave(group, dim=1) for states in (key, value))
     place = torch.arange(width, device=query.device)

@@ -75,8 +75,13 @@ def plain_prompt(problem: Record, prompting: Prompting) -> str:
     turns = [*prompting.examples, (_question(problem, prompting.style), prompting.prefill)]
     if prompting.style == "raw":
         return "\n\n".join(question + said for question, said in turns)
-    told = [(question, said and f" {said.lstrip(' ')}") for question, said in turns]
+    told = [(question, said and join_completion(said, "r1-zero")) for question, said in turns]
     return R1_ZERO_PREAMBLE + "".join(f" User: {question} Assistant:{said}" for question, said in told)
+
+
+def join_completion(said: str, style: PromptStyle) -> str:
+    """Return what is said to a prompt of style r1-zero or raw, as it follows the prompt's text."""
+    return f" {said.lstrip(' ')}" if style == "r1-zero" else said
 
 
 def chat_messages(problem: Record, prompting: Prompting) -> list[Message]:

@@ -26,6 +26,7 @@ class Problem(TypedDict):
     tests: NotRequired[dict[str, Any]]  # code: {"inputs", "outputs"[, "fn_name"]} or {"asserts"}
     system: NotRequired[str]
     language: NotRequired[str]  # what the reasoning should be in
+    reasoning_gym: NotRequired[dict[str, Any]]  # {"task", "metadata"}: the task of reasoning-gym that grades the answer
 
 
 class Rollout(Problem):
@@ -54,11 +55,14 @@ class ScoredRollout(Rollout):
     reward: float | None  # their weighted sum
     extracted: str | None  # the answer as read from the completion; of code, the program
     verdict: Literal["correct", "wrong", "no_answer", "gold_unparseable", "timeout"] | None  # None: nothing to judge by
-    passed: NotRequired[float]  # of code: the share of its tests that it passes
+    passed: NotRequired[float]  # of code: the share of its tests that it passes; of a reasoning-gym task: its score
 
 
 SearchName = Literal["best-of-n", "beam", "dvts", "lookahead", "self-consistency", "auto"]
 VoteMethod = Literal["majority", "weighted", "best-of-n", "policy"]
+SelectName = Literal["best", "random", "shortest", "longest", "diverse"]
+DedupScope = Literal["prompt", "all", "none"]
+ExampleFormat = Literal["messages", "prompt-completion"]
 
 
 class Vote(TypedDict):
@@ -81,6 +85,7 @@ class Vote(TypedDict):
 
 # our name: what others call it
 ALIASES = {"prompt": ("problem", "question"), "answer": ("solution", "ground_truth")}
+CONTENT = ("prompt", "answer", "tests", "system", "reasoning_gym")  # what the id of a problem without one is made of
 
 
 def as_problem(record: Record) -> Record:
@@ -97,7 +102,8 @@ def as_problem(record: Record) -> Record:
     Record(fields, record.place).need("prompt", "a problem needs one; r1kit data --map prompt=FIELD renames")
     if fields.get("id") is None:
         fields.pop("id", None)
-        fields = {"id": content_hash(fields), **fields}
+        content = {name: fields[name] for name in CONTENT if fields.get(name) is not None}
+        fields = {"id": content_hash(content), **fields}
     return Record({**fields, "id": str(fields["id"])}, record.place)
 
 
@@ -130,7 +136,7 @@ def rollouts_by_problem(rollouts: Iterable[Record]) -> Iterator[Iterator[Record]
     Raises:
         UserError: the rollouts of a problem do not stand together.
     """
-    seen = _SeenIds()
+    seen = SeenKeys()
     for problem_id, group in groupby(rollouts, key=lambda rollout: rollout.need("id", "run r1kit rollout first")):
         first = next(group)
         if not seen.add(problem_id):
@@ -139,40 +145,49 @@ def rollouts_by_problem(rollouts: Iterable[Record]) -> Iterator[Iterator[Record]
         yield chain([first], group)  # noqa: B031 (the rest of it)
 
 
-class _SeenIds:
-    """A set of ids that keeps 8 bytes of each, so that a file of millions of problems takes a few megabytes.
+class SeenKeys:
+    """A set of ids, texts or other keys that keeps 8 bytes of each, so that millions of them take a few megabytes.
 
-    A table of hashes with linear probing, at most half full, 0 where it is free. Two ids of a million share a hash with
-    a probability of 3e-8; they would be taken for one.
+    Hashes in the order in which they came, and a table of their places with linear probing, at most half full, 0 where
+    it is free: 16 to 24 bytes a key in all. Two keys of a million share a hash with a probability of 3e-8; they would
+    be taken for one.
     """
 
     def __init__(self) -> None:
-        self._count, self._table = 0, array("Q", bytes(8 * 1024))
+        self._hashes, self._table = array("Q"), array("I", bytes(4 * 1024))
 
-    def add(self, problem_id: object) -> bool:
-        """Add an id; tell whether it is new."""
-        digest = hashlib.blake2b(repr(problem_id).encode(errors="surrogatepass"), digest_size=8).digest()
-        key = int.from_bytes(digest) or 1
-        slot = self._slot(key)
-        if self._table[slot] == key:
-            return False
-        self._table[slot] = key
-        self._count += 1
-        if 2 * self._count > len(self._table):
-            self._grow()
-        return True
+    def __len__(self) -> int:
+        return len(self._hashes)
 
-    def _slot(self, key: int) -> int:
-        """Return where a key is, or else where it would be."""
-        slot = key % len(self._table)
-        while self._table[slot] not in (0, key):
+    def add(self, key: object) -> bool:
+        """Add a key; tell whether it is new."""
+        before = len(self)
+        return self.number(key) == before
+
+    def number(self, key: object) -> int:
+        """Return how many other keys had come when a key came first; add it where it is new."""
+        digest = hashlib.blake2b(repr(key).encode(errors="surrogatepass"), digest_size=8).digest()
+        hashed = int.from_bytes(digest)
+        slot = self._slot(hashed)
+        if not self._table[slot]:
+            self._hashes.append(hashed)
+            self._table[slot] = len(self._hashes)
+            if 2 * len(self._hashes) > len(self._table):
+                self._grow()
+            return len(self._hashes) - 1
+        return self._table[slot] - 1
+
+    def _slot(self, hashed: int) -> int:
+        """Return where the place of a hash is, or else where it would be."""
+        slot = hashed % len(self._table)
+        while (place := self._table[slot]) and self._hashes[place - 1] != hashed:
             slot = (slot + 1) % len(self._table)
         return slot
 
     def _grow(self) -> None:
-        keys, self._table = self._table, array("Q", bytes(16 * len(self._table)))
-        for key in filter(None, keys):
-            self._table[self._slot(key)] = key
+        self._table = array("I", bytes(8 * len(self._table)))
+        for place, hashed in enumerate(self._hashes, start=1):
+            self._table[self._slot(hashed)] = place
 
 
 def content_hash(fields: object) -> str:

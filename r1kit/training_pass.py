@@ -7,17 +7,16 @@ The methods of TRL 1.16 that it overrides are no public API: tests/test_trainer.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from trl import GRPOTrainer
 
-from r1kit.attention import attention_by
 from r1kit.chunks import cut_by_length, cut_by_prompt, merge_metrics, rows_of, share_of
-from r1kit.errors import UserError
 from r1kit.packing import NAME, CompletionHead, can_pack, pack_rows
 from r1kit.parts import PARTS
+from r1kit.passes import Passes
 from r1kit.processes import gather
 
 
@@ -39,7 +38,7 @@ class Alone:
         return value
 
 
-class ExactPass(GRPOTrainer):
+class ExactPass(Passes, GRPOTrainer):
     """GRPO whose training pass is cut and packed.
 
     Beside TRL's arguments:
@@ -47,24 +46,17 @@ class ExactPass(GRPOTrainer):
         parts: the speed-ups that are on, of `PARTS`.
     """
 
-    accelerator: Any
-
     def __init__(self, *args: Any, token_budget: int = 4096, parts: Iterable[str] = tuple(PARTS), **kwargs: Any):
         super().__init__(*args, **kwargs)
-        self.token_budget, self.parts = token_budget, set(parts)
+        self._begin_passes(token_budget)
+        self.parts = set(parts)
         models = [self._causal(m) for m in (self.model, self.ref_model) if m is not None]
         self._packs = {"head", "share"} <= self.parts and all(map(can_pack, models))
         if "head" in self.parts:
             for model in models:
                 CompletionHead(model.base_model)
-        self._until_backward = ExitStack()  # a checkpointed layer attends once more in the backward pass
         self._logps: torch.Tensor | None = None  # of the newest pass
         self._seen: defaultdict[str, float] = defaultdict(float)  # since the last line of the log
-
-    def _causal(self, model):
-        """Return the causal language model below what wraps it."""
-        model = self.accelerator.unwrap_model(model)
-        return model.get_base_model() if hasattr(model, "peft_config") else model
 
     @property
     def _coupled(self) -> bool:
@@ -77,12 +69,8 @@ class ExactPass(GRPOTrainer):
         Raises:
             UserError: the GPU's memory does not suffice.
         """
-        try:
-            with self._until_backward:
-                return super().training_step(model, inputs, num_items_in_batch)
-        except torch.OutOfMemoryError as error:
-            what = f"a pass of {self.token_budget} tokens needs more memory ({str(error).splitlines()[0]})"
-            raise UserError("--token-budget", what, "halve it, or say --gradient-checkpointing") from None
+        with self._within_memory():
+            return super().training_step(model, inputs, num_items_in_batch)
 
     def _compute_loss(self, model, inputs):
         """Return TRL's loss of a micro-batch, most of whose passes have gone backward already.
@@ -141,13 +129,6 @@ class ExactPass(GRPOTrainer):
         prompt_tokens, tokens = inputs["prompt_mask"].sum(1), inputs["completion_mask"].sum(1)
         cut = self._cut_rows(inputs["prompt_ids"], prompt_tokens, tokens, rows)
         return self._even([[rows[i] for i in chunk] for chunk in cut])
-
-    def _even(self, chunks: list[list[int]]) -> list[tuple[list[int], float]]:
-        """Return passes, as many in each process: where they share a model, each waits for the others at each pass."""
-        most = len(chunks)
-        if self.accelerator.num_processes > 1:
-            most = int(self.accelerator.gather(torch.tensor([most], device=self.accelerator.device)).max())
-        return [(chunk, 1.0) for chunk in chunks] + [(chunks[0][:1], 0.0)] * (most - len(chunks))
 
     def _cut_rows(self, prompt_ids, prompt_tokens, tokens, rows: list[int]) -> list[list[int]]:
         own, before = tokens[rows].tolist(), prompt_tokens[rows].tolist()
@@ -219,7 +200,7 @@ class ExactPass(GRPOTrainer):
         prompts = [ids[row, :-width][before[row]].tolist() for row in rows]
         completions = [ids[row, -width:][own[row]].tolist() for row in rows]
         packed = pack_rows(prompts, completions, ids.device)
-        with self._attending(model), self.accelerator.autocast():
+        with self._attending(model, NAME), self.accelerator.autocast():
             output = model(
                 input_ids=packed.input_ids,
                 position_ids=packed.position_ids,
@@ -256,11 +237,3 @@ class ExactPass(GRPOTrainer):
     def _places(own: torch.Tensor, rows: list[int], width: int) -> torch.Tensor:
         row, column = own[rows].nonzero(as_tuple=True)
         return torch.tensor(rows, device=own.device)[row] * width + column
-
-    def _attending(self, model) -> AbstractContextManager:
-        """Have a model attend to packed rows: until after the backward pass where there will be one."""
-        context = attention_by(NAME, self._causal(model))
-        if not torch.is_grad_enabled():
-            return context
-        self._until_backward.enter_context(context)
-        return nullcontext()

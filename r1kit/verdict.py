@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from r1kit.answer import answer_part, judge
+from r1kit.answer import answer_part, judge, short_answer
 from r1kit.code import check_tests, extract_program, run_tests
 from r1kit.errors import Ungradable
+from r1kit.reasoning_gym_tasks import score_task
 from r1kit.sandbox import Sandbox
+from r1kit.workers import NoReplyError
 
 
 class Outcome(NamedTuple):
@@ -50,6 +52,22 @@ def judge_code(rollout: Mapping[str, Any], sandbox: Callable[[], Sandbox] | None
     return Outcome(source, result.verdict, result.reason, result.passed / result.total)
 
 
+def judge_task(rollout: Mapping[str, Any], judged: bool) -> Outcome:
+    """Have the task of reasoning-gym that made the problem score the answer: right is what scores 1."""
+    answer = short_answer(rollout["completion"])
+    if not judged:
+        return Outcome(answer or None, None)
+    if not answer:
+        return Outcome(None, "no_answer", None, 0.0)
+    try:
+        score = score_task(rollout, answer)
+    except NoReplyError:
+        return Outcome(answer, "timeout", None, 0.0)
+    except Ungradable as error:
+        return Outcome(answer, None, str(error))
+    return Outcome(answer, "correct" if score >= 1 else "wrong", None, score)
+
+
 def judge_rollout(rollout: Mapping[str, Any], sandbox: Callable[[], Sandbox] | None, partial: bool = False) -> Outcome:
     """Judge the answer of a rollout by its kind.
 
@@ -57,6 +75,8 @@ def judge_rollout(rollout: Mapping[str, Any], sandbox: Callable[[], Sandbox] | N
         sandbox: gives what programs run in; None: they are not run, only read.
         partial: run all tests of a program, also after one that fails.
     """
+    if rollout.get("reasoning_gym") is not None:
+        return judge_task(rollout, sandbox is not None)
     match kind_of(rollout):
         case "math":
             return judge_math(rollout)

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,12 @@ class NoReplyError(Exception):
 class Worker:
     """One process that answers questions until it is killed."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: str = PROGRAM) -> None:
         self.socket, theirs = socket.socketpair()
         path = os.pathsep.join(filter(None, (PACKAGE_FOLDER, os.environ.get("PYTHONPATH"))))
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-c", PROGRAM],  # -P: the current folder holds no modules of ours
+                [sys.executable, "-P", "-c", program],  # -P: the current folder holds no modules of ours
                 stdin=theirs.fileno(),
                 stdout=theirs.fileno(),
                 stderr=subprocess.DEVNULL,
@@ -113,8 +114,8 @@ class Worker:
 class WorkerPool:
     """Workers for any number of threads: a question takes an idle one, or starts one where fewer than `limit` work."""
 
-    def __init__(self, limit: int | None = None) -> None:
-        self.limit = limit or os.cpu_count() or 1
+    def __init__(self, limit: int | None = None, program: str = PROGRAM) -> None:
+        self.limit, self.program = limit or os.cpu_count() or 1, program
         self.idle: list[Worker] = []
         self.busy = 0
         self.changed = threading.Condition()
@@ -137,7 +138,7 @@ class WorkerPool:
             self.busy += 1
             worker = self.idle.pop() if self.idle else None
         try:
-            worker = worker if worker is not None and worker.alive else Worker()
+            worker = worker if worker is not None and worker.alive else Worker(self.program)
             return worker.ask(*question)
         finally:
             with self.changed:
@@ -155,25 +156,35 @@ class WorkerPool:
 
     def forget(self) -> None:
         """Leave the workers to the process that started them."""
-        self.__init__(self.limit)  # type: ignore[misc]
+        self.__init__(self.limit, self.program)  # type: ignore[misc]
 
     def _trim(self) -> None:
         while self.idle and len(self.idle) + self.busy > self.limit:
             self.idle.pop().kill()
 
 
-pool = WorkerPool()
-atexit.register(pool.close)
-os.register_at_fork(after_in_child=pool.forget)
+def shared_pool(program: str = PROGRAM) -> WorkerPool:
+    """Return a pool that ends with the process, and that a forked process has none of."""
+    workers = WorkerPool(program=program)
+    atexit.register(workers.close)
+    os.register_at_fork(after_in_child=workers.forget)
+    return workers
+
+
+pool = shared_pool()
 
 
 def serve() -> None:
-    """Answer questions from stdin, [name, arguments…] a line, with [reply, processor seconds so far], until it ends."""
+    """Answer questions about mathematics."""
     from r1kit import math_judge
 
     math_judge.hasten()
-    answers: dict[str, Any] = {"judge": math_judge.judge, "explain": math_judge.explain}
     math_judge.warm_up()
+    reply_to_questions({"judge": math_judge.judge, "explain": math_judge.explain})
+
+
+def reply_to_questions(answers: dict[str, Callable[..., Any]]) -> None:
+    """Answer questions from stdin, [name, arguments…] a line, with [reply, processor seconds so far], until it ends."""
     gc.collect()
     gc.freeze()  # sympy is a large heap to search again and again
     gc.set_threshold(100_000, 20, 20)

@@ -11,15 +11,16 @@ from conftest import REPO, lines
 from test_step_log import LOGS, PARTS, ROLLOUTS
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
-from r1kit.callbacks import RunCallback
-from r1kit.live import RunView
+from r1kit.callbacks import RewardedSteps, RunCallback
+from r1kit.live import GRPO_READINGS, RunView
 from r1kit.monitor import IN_A_ROW
 
 CUT = [{**rollout, "finish_reason": "length"} for rollout in ROLLOUTS]
 
 
-def new_callback(folder, newest=lambda: ROLLOUTS, samples_every=10, **settings):
-    return RunCallback(folder, RunView("run", 100), newest, PARTS, samples_every, {"command": "grpo"}, **settings)
+def new_callback(folder, newest=lambda: ROLLOUTS, samples_every=10, main=True):
+    steps = RewardedSteps(folder, newest, PARTS, samples_every, main=main)
+    return RunCallback(folder, RunView("run", 100, GRPO_READINGS), steps.line, {"command": "grpo"}, main)
 
 
 def take_steps(callback, steps, logs=LOGS):

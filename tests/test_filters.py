@@ -14,13 +14,17 @@ ROLLOUTS = [
     for p in PROBLEMS
 ]
 ROLLOUT = ("rollout", "--model", "base", "--engine", "transformers", "--max-tokens", "8", "--batch-size", "1")
+SCORED = [{**r, "rewards": {"accuracy": 1.0}, "reward": 1.0, "verdict": "correct"} for r in ROLLOUTS]
 # command, its input, and whether one record goes in for one that comes out
 FILTERS = {
     "data": (("data",), PROBLEMS),
     "rollout": (ROLLOUT, PROBLEMS),
     "reward": (("reward",), ROLLOUTS),
     "vote": (("vote",), ROLLOUTS),
+    "reject-sample": (("reject-sample",), SCORED),
 }
+GROUPED = ("vote", "reject-sample")  # those that cannot know that the last group is whole
+REPLAYED = ("data", "reject-sample")  # those that refuse to replace a file that is there
 
 every_filter = pytest.mark.parametrize(("command", "records"), FILTERS.values(), ids=FILTERS.keys())
 
@@ -41,7 +45,7 @@ def test_stdin_and_file_and_dash_are_the_same(command, records, tmp_path):
     assert output.read_text() == by_file.stdout
 
 
-@pytest.mark.parametrize("name", ["data", "rollout", "reward"])  # vote writes a record of its own for a group
+@pytest.mark.parametrize("name", ["data", "rollout", "reward"])  # the others write records of their own
 def test_unknown_fields_and_the_order_survive(name):
     command, records = FILTERS[name]
     written = lines(r1kit(*command, "-", stdin=jsonl(records)).stdout)
@@ -63,9 +67,9 @@ def test_a_bad_line_is_named_and_what_came_before_survives(command, records, tmp
     run = r1kit(*command, path)
     assert run.returncode == 1
     assert f"r1kit {command[0]}: error: {path}:3: not JSON" in run.stderr
-    # vote cannot know that the second group is whole
-    assert len(lines(run.stdout)) == (1 if command == ("vote",) else 2)
-    assert r1kit(*command, path, "-o", output).returncode == 1
+    assert len(lines(run.stdout)) == (1 if command[0] in GROUPED else 2)
+    replace = ("--overwrite",) if command[0] in REPLAYED else ()
+    assert r1kit(*command, path, "-o", output, *replace).returncode == 1
     assert output.read_text() == "old\n"
     assert (tmp_path / "out.jsonl.part").read_text() == run.stdout
 
@@ -89,7 +93,7 @@ def test_a_missing_file_is_one_clear_line(command, records):
 @every_filter
 def test_the_first_record_leaves_before_the_last_arrives(command, records):
     process = start(command)
-    for record in records[:2]:  # vote sees the end of a group when the next begins
+    for record in records[:2]:  # GROUPED see the end of a group when the next begins
         process.stdin.write(json.dumps(record) + "\n")
         process.stdin.flush()
     assert json.loads(process.stdout.readline())["id"] == "0"

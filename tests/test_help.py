@@ -11,7 +11,7 @@ from typer.main import get_command
 from r1kit.algorithms import AlgorithmName
 from r1kit.cli import app
 
-COMMANDS = ("data", "rollout", "reward", "vote", "eval", "compute-optimal", "grpo")
+COMMANDS = ("data", "rollout", "reward", "vote", "reject-sample", "eval", "compute-optimal", "grpo")
 HEAVY = ("torch", "transformers", "trl", "datasets", "sympy", "numpy", "math_verify", "rich", "vllm")
 
 

@@ -229,6 +229,8 @@ def test_every_reward_takes_what_it_needs_of_a_rollout():
         "completion_tokens": 3,
         "language": "en",
         "answer": "7",
+        "reasoning_gym": {"task": "chain_sum"},
+        "passed": 1.0,
     }
     for name, reward in REWARDS.items():
         options = {"max_tokens": 10} if name in ("length", "overlong") else {}

@@ -27,7 +27,7 @@ from r1kit.jsonl import STDIO, write_records
 def evaluate(
     scored: Annotated[list[str] | None, typer.Argument(help="Scored rollouts to measure, instead of models.")] = None,
     model: Annotated[list[str] | None, typer.Option("--model", help="Model to measure; may be repeated.")] = None,
-    on: Annotated[list[str] | None, typer.Option("--on", help="Benchmark: embedded set or JSON Lines file.")] = None,
+    on: Annotated[list[str] | None, typer.Option("--on", help="Benchmark: a source as `r1kit data` has it.")] = None,
     output: Output = STDIO,
     samples: Annotated[int, typer.Option(min=1, help="Samples of each problem (k).")] = 16,
     temperature: Temperature = 1.0,

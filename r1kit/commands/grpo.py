@@ -27,7 +27,7 @@ from r1kit.errors import UsageError
 
 def grpo(
     model: ModelName,
-    problems: Annotated[str, typer.Argument(help="Problems: embedded set, JSON Lines file or -.")] = "arith",
+    problems: Annotated[str, typer.Argument(help="Problems: a source as `r1kit data` has it, or -.")] = "arith",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Run folder; default grpo-MODEL.")] = None,
     held_out: Annotated[
         str | None, typer.Option("--eval", help="Problems to measure on; default: an embedded set's test split.")

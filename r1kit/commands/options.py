@@ -1,6 +1,6 @@
 """The options that commands share: one flag, one meaning, one help text."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -100,3 +100,63 @@ Search = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with what was done before.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Begin anew where a run did not end.")]
+HeldOutProblems = Annotated[
+    str | None, typer.Option("--eval", help="Problems to measure on, before and after: embedded set or file.")
+]
+EvalEvery = Annotated[
+    int | None, typer.Option(min=1, help="Steps between measurements of held-out loss and accuracy; default: the end.")
+]
+EvalSamples = Annotated[int, typer.Option(min=1, help="Samples of each held-out problem.")]
+HeldOutShare = Annotated[
+    float, typer.Option(min=0.0, max=0.5, help="Share of the examples that the held-out loss is measured on.")
+]
+Epochs = Annotated[float, typer.Option(min=0.0, help="Times that the examples are gone through.")]
+Steps = Annotated[int | None, typer.Option(min=1, help="Optimiser steps; default: by --epochs.")]
+BatchExamples = Annotated[int, typer.Option("--batch-size", min=1, help="Examples of each step.")]
+TokenBudget = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Tokens of one forward and backward pass on one device; lower it when memory runs out; default: 2048 on a "
+        "CPU, 16384 on a GPU.",
+    ),
+]
+MaxLength = Annotated[
+    int | None, typer.Option(min=2, help="Most tokens of an example; default: the model's window, 32768 at most.")
+]
+TooLongRows = Annotated[
+    Literal["drop", "cut"],
+    typer.Option("--too-long", help="What happens to longer examples: dropped, or cut, so that they do not end."),
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option(
+        min=0.0,
+        help="Initial rate, which falls to a tenth; default: R1-Distill's by size, 1e-3 for a model under 10M "
+        "parameters; of an adapter ten times that.",
+    ),
+]
+LoraRank = Annotated[
+    int | None, typer.Option(min=1, help="Train an adapter of this rank (LoRA), merged into the model at the end.")
+]
+GradientCheckpointing = Annotated[
+    bool | None,
+    typer.Option(
+        "--gradient-checkpointing/--no-gradient-checkpointing",
+        help="Compute activations twice instead of keeping them; default: by the model's size.",
+    ),
+]
+ChatTemplate = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Chat template (Jinja) that takes the place of the model's.")
+]
+SaveEvery = Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")]
+ReportTo = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Tracker to log to as well: tensorboard, wandb, trackio, any of transformers'; may be repeated.",
+    ),
+]
+SetConfig = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any field of TRL's configuration.")
+]

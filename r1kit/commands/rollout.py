@@ -33,7 +33,7 @@ from r1kit.jsonl import STDIO
 
 def rollout(
     model: ModelName,
-    problems: Annotated[str, typer.Argument(help="Problems: JSON Lines file or -.")] = STDIO,
+    problems: Annotated[str, typer.Argument(help="Problems: a source as `r1kit data` has it, or -.")] = STDIO,
     output: Output = STDIO,
     n: N = 1,
     temperature: Temperature = 1.0,

@@ -6,6 +6,10 @@
 A Llama of 1.2M parameters (4 layers, width 128, 4 heads of 64) reads a stream of seeded documents once: first at a
 constant learning rate, then, with fresh documents, at one that falls to zero. Matrices are trained with Muon (Jordan et
 al., 2024), embeddings and norms with AdamW. One JSON line per 20 steps goes to OUT/pretrain.jsonl.
+
+The embedded student, to distil the base's children into, is a smaller one with the base's tokenizer:
+
+    python -m r1kit.embedded.pretrain OUT --layers 2 --width 64 --tokenizer base --steps 1000 --seed 2
 """
 
 import json
@@ -19,13 +23,14 @@ import typer
 
 from r1kit.embedded.corpus import documents
 from r1kit.embedded.problems import held_out_prompts
-from r1kit.model import load_model, save_model
+from r1kit.model import load_model, load_tokenizer, save_model
 from r1kit.prompts import R1_ZERO_PREAMBLE
 
 if TYPE_CHECKING:
     import torch
-    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
+LAYERS, WIDTH = 4, 128  # of the base
 VOCABULARY = 1024
 WINDOW = 1024  # tokens that the position encoding is declared for; documents are shorter
 END, PAD = "<|endoftext|>", "<|pad|>"
@@ -78,7 +83,9 @@ def train_tokenizer(texts: Iterator[str]) -> "PreTrainedTokenizerFast":
     return fast
 
 
-def new_model(seed: int, tokenizer: "PreTrainedTokenizerFast") -> "LlamaForCausalLM":
+def new_model(
+    seed: int, tokenizer: "PreTrainedTokenizerBase", layers: int = LAYERS, width: int = WIDTH
+) -> "LlamaForCausalLM":
     """Return an untrained model; the same seed gives the same weights."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -86,11 +93,11 @@ def new_model(seed: int, tokenizer: "PreTrainedTokenizerFast") -> "LlamaForCausa
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=VOCABULARY,
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        num_key_value_heads=4,
+        hidden_size=width,
+        intermediate_size=3 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=width // 32,
+        num_key_value_heads=width // 32,
         head_dim=64,
         max_position_embeddings=WINDOW,
         tie_word_embeddings=True,
@@ -101,7 +108,7 @@ def new_model(seed: int, tokenizer: "PreTrainedTokenizerFast") -> "LlamaForCausa
     return LlamaForCausalLM(config)
 
 
-def batches(stream: Iterator[str], tokenizer: "PreTrainedTokenizerFast") -> Iterator[list["torch.Tensor"]]:
+def batches(stream: Iterator[str], tokenizer: "PreTrainedTokenizerBase") -> Iterator[list["torch.Tensor"]]:
     """Yield the micro-batches of one step: token ids (B, T), right-padded, documents of like length together."""
     import torch
 
@@ -171,6 +178,11 @@ def main(
     start: Annotated[
         Path | None, typer.Option(help="Model to go on from, with a new optimiser; default: none.")
     ] = None,
+    layers: Annotated[int, typer.Option(help="Layers of a new model.")] = LAYERS,
+    width: Annotated[int, typer.Option(help="Width of a new model, a multiple of 32: a head each.")] = WIDTH,
+    tokenizer_of: Annotated[
+        str | None, typer.Option("--tokenizer", help="Model whose tokenizer a new model takes; default: a new one.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the weights and of the corpus.")] = 0,
     save_every: Annotated[int, typer.Option(help="Save the folder every so many steps.")] = 200,
 ) -> None:
@@ -179,13 +191,16 @@ def main(
     held_out = held_out_prompts()
     before: list[dict[str, float]] = []
     if start is None:
-        tokenizer = train_tokenizer(islice(documents(seed + 1000, held_out), 20_000))
-        model = new_model(seed, tokenizer)
+        texts = islice(documents(seed + 1000, held_out), 20_000)
+        tokenizer = load_tokenizer(tokenizer_of) if tokenizer_of else train_tokenizer(texts)
+        model = new_model(seed, tokenizer, layers, width)
     else:
         model, tokenizer = load_model(str(start))
         before = list(map(json.loads, (start / LOG).open(encoding="utf-8")))
     done = {key: before[-1][key] if before else 0 for key in ("step", "tokens", "seconds")}
-    command = f"python -m r1kit.embedded.pretrain OUT --steps {steps} --decay {decay} --seed {seed}"
+    size = f" --layers {layers} --width {width}" if (layers, width) != (LAYERS, WIDTH) else ""
+    size += f" --tokenizer {tokenizer_of}" if tokenizer_of else ""
+    command = f"python -m r1kit.embedded.pretrain OUT{size} --steps {steps} --decay {decay} --seed {seed}"
     card = {"command": command, "parent": str(start) if start else None, "prompt_style": "r1-zero", "seed": seed}
     with (out / LOG).open("w", encoding="utf-8") as log:
         log.writelines(json.dumps(line) + "\n" for line in before)

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections import Counter
 from copy import copy
 from functools import cache
 from typing import Any, NamedTuple
@@ -102,6 +103,26 @@ def language_reward(completion: str, language: str | None) -> float | None:
     own = [sentence[SCRIPT_OF[target]] for sentence in sentences if SCRIPT_OF[target] in sentence]
     languages = _languages([text for text, _ in own], target)
     return sum(size for (_, size), found in zip(own, languages, strict=True) if found == target) / words
+
+
+def language_of(text: str) -> str | None:
+    """Return the language that most words of a text are in, None where it has none that are told apart.
+
+    Letters say the script; of the languages that share it the likeliest, where py3langid is not sure the first.
+    """
+    sentences = _sentences(text)
+    sizes: dict[str, int] = {}
+    for sentence in sentences:
+        for script, (_, size) in sentence.items():
+            sizes[script] = sizes.get(script, 0) + size
+    if not sizes:
+        return None
+    script = max(sizes, key=lambda name: sizes[name])
+    texts = [sentence[script][0] for sentence in sentences if script in sentence]
+    languages = tuple(SCRIPTS[script].languages.split())
+    if "ja" in languages:
+        return Counter(_chinese_or_japanese(texts)).most_common(1)[0][0]
+    return _identify(" ".join(texts), languages, languages[0]) if len(languages) > 1 else languages[0]
 
 
 def chain_of_thought(completion: str) -> str:

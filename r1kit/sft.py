@@ -1,0 +1,256 @@
+"""Supervised fine-tuning: R1's cold start, its SFT on 800k examples, and what makes its distilled models.
+
+Source: DeepSeek-R1 (arXiv 2501.12948), sections 2.3.1, 2.3.3 and 2.4.
+"""
+
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from r1kit.callbacks import RunCallback
+from r1kit.engines import Sampling
+from r1kit.errors import UserError
+from r1kit.evaluate import measure
+from r1kit.grpo import adapter, is_spread, report_change, trained_model
+from r1kit.held_out import HeldOut
+from r1kit.jsonl import Record
+from r1kit.live import SFT_READINGS, RunView, draw_curves, say
+from r1kit.processes import check_launch, is_main, launch_note, process_count, share
+from r1kit.prompts import Prompting
+from r1kit.rewards.accuracy import accuracy_reward
+from r1kit.rollout import RolloutPlan, style_of
+from r1kit.run_folder import CHECKPOINTS, checkpoint_step, claim_folder, read_log
+from r1kit.sft_plan import SftPlan, check_sft_plan
+from r1kit.sft_rows import Encoder, Preflight, write_rows
+from r1kit.step_log import Line, mean_of_known
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from r1kit.sft_trainer import PackedTrainer
+
+ROWS, PREFLIGHT = "rows", "examples.json"  # of a run folder: the tokenised examples while it trains, and their report
+
+
+def train_sft(
+    examples: Iterable[Record],
+    held_out: list[Record],
+    plan: SftPlan,
+    folder: Path,
+    resume: bool = False,
+    overwrite: bool = False,
+    about: dict[str, Any] | None = None,
+) -> None:
+    """Fine-tune a model on examples and save it into `folder`; measure it before and after on `held_out` problems.
+
+    Args:
+        resume: go on from the folder's newest checkpoint.
+        overwrite: replace the run that the folder holds.
+        about: what r1kit.json says beside what follows from the plan.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C; the step is finished and a checkpoint saved first.
+    """
+    check_sft_plan(plan)
+    settings = plan.as_json(**(about or {}))
+    checkpoint = claim_folder(folder, settings, resume, overwrite) if is_main() else None
+
+    from r1kit.model import load_model, save_model
+
+    model, tokenizer = load_model(plan.model, plan.dtype)
+    if plan.chat_template:
+        tokenizer.chat_template = Path(plan.chat_template).read_text(encoding="utf-8")
+    style = plan.style or style_of(plan.model, tokenizer)
+    found = write_examples(examples, model, tokenizer, Prompting(style), plan, folder)
+    card = {
+        "command": "sft",
+        "parent": plan.model,
+        "prompt_style": style,
+        "seed": plan.seed,
+        "data_hash": found["data_hash"],
+        **(about or {}),
+    }
+    train, test_rows = open_rows(folder)
+    trainer = new_trainer(model, tokenizer, train, plan, folder)
+    checkpoint = share(checkpoint)
+    if held_out and is_spread(trainer):
+        say("no process has the whole model, so held-out problems are not measured here; r1kit eval does it afterwards")
+        held_out = []
+    sampling = Sampling(plan.temperature, 1.0, plan.max_tokens, plan.seed)
+    test = HeldOut(held_out, tokenizer, style, RolloutPlan(plan.eval_samples, sampling), "auto", folder)
+    before = test.measure("eval-before.jsonl", model)
+    test.forget("eval-after.jsonl")  # of a run that is made longer
+    run_training(trainer, test, test_rows, plan, folder, card, checkpoint)
+
+    trained, weights = trained_model(trainer)
+    after = test.measure("eval-after.jsonl", trained)
+    metrics = {"before": measure(before), "after": measure(after)} if held_out else {}
+    if is_main():
+        measured = {name: metric.as_json() for name, metric in metrics.items()}
+        log = read_log(folder)
+        losses = {name: log[-1][name] for name in ("loss", "held_out_loss") if log and name in log[-1]}
+        save_model(trained, tokenizer, folder, {**card, "metrics": {**losses, **measured}}, weights)
+        draw_curves(log, "loss (nats a token)", {"training": ("loss",), "held out": ("held_out_loss",)})
+        report_change(metrics, before, after)
+        remove_rows(folder)
+        say("", f"the model is in {folder}; r1kit rollout --model {folder} samples from it")
+
+
+def write_examples(
+    examples: Iterable[Record],
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    prompting: Prompting,
+    plan: SftPlan,
+    folder: Path,
+) -> dict[str, Any]:
+    """Tokenise examples into the run folder, say what they came to, and return it.
+
+    Raises:
+        UserError: a row is no example, none is left, or the run to resume had others.
+    """
+    if is_main():
+        from r1kit.model import end_token_ids
+
+        encoder = Encoder(tokenizer, prompting, frozenset(end_token_ids(model, tokenizer).tolist()))
+        longest = plan.window(getattr(model.config.get_text_config(), "max_position_embeddings", None))
+        found = write_rows(examples, encoder, folder / ROWS, longest, plan.too_long, plan.held_out_share, plan.seed)
+        say(*found.lines(longest, plan.too_long))
+        _keep_report(folder / PREFLIGHT, found)
+    share(None)  # the rows are there
+    return json.loads((folder / PREFLIGHT).read_text(encoding="utf-8"))
+
+
+def _keep_report(path: Path, found: Preflight) -> None:
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before["data_hash"] != found.data_hash:
+            what = f"the run has {before['rows']} other examples than these {found.rows}"
+            raise UserError(str(path.parent), what, "resume with the same examples, or say --overwrite")
+    path.write_text(json.dumps(found.as_json(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+
+
+def open_rows(folder: Path) -> "tuple[Dataset, Dataset]":
+    """Return the tokenised examples of a run folder, to train on and held out, which stay on disk."""
+    from datasets import Dataset
+
+    train, held_out = (Dataset.from_file(str(folder / ROWS / f"{name}.arrow")) for name in ("train", "held-out"))
+    return train, held_out
+
+
+def remove_rows(folder: Path) -> None:
+    """Remove the tokenised examples of a run that ended."""
+    for path in (folder / ROWS).glob("*.arrow"):
+        path.unlink()
+    (folder / ROWS).rmdir()
+
+
+def new_trainer(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", train: "Dataset", plan: SftPlan, folder: Path
+) -> "PackedTrainer":
+    """Return the trainer of a run, with TRL's settings made from the plan."""
+    import torch
+    from transformers.trainer_callback import PrinterCallback
+    from trl import SFTConfig
+
+    from r1kit.sft_trainer import PackedTrainer
+
+    gpu = torch.cuda.is_available()
+    settings = plan.trl_settings(model.num_parameters(), process_count(), gpu)
+    trainer = PackedTrainer(
+        model=model,
+        args=SFTConfig(
+            output_dir=str(folder / CHECKPOINTS),
+            max_length=None,
+            dataset_kwargs={"skip_prepare_dataset": True},
+            **settings,
+        ),
+        train_dataset=train,
+        processing_class=tokenizer,
+        peft_config=adapter(plan.lora_rank),
+        token_budget=plan.budget(gpu),
+    )
+    if not trainer.packs:
+        say(f"{model.config.model_type} cannot be packed: its rows are padded instead")
+    check_launch(trainer.accelerator)
+    say(*filter(None, [launch_note()]))
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def run_training(
+    trainer: Any,
+    test: HeldOut,
+    test_rows: "Dataset",
+    plan: SftPlan,
+    folder: Path,
+    card: dict[str, Any],
+    checkpoint: Path | None,
+) -> None:
+    """Train, with the run's log and live view, from a checkpoint where there is one.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C.
+    """
+    steps = steps_of(trainer)
+    lines = SftLines(trainer, test, test_rows, plan.eval_every or steps, steps)
+    callback = RunCallback(
+        folder, RunView(f"{card['command']} {plan.model}", steps, SFT_READINGS), lines.line, card, is_main()
+    )
+    trainer.add_callback(callback)
+    say(f"{steps} steps of {plan.batch_size} examples, {len(trainer.train_dataset)} in all; {folder}")
+    if checkpoint and checkpoint_step(checkpoint) >= steps:  # transformers would take one step more
+        trainer._load_from_checkpoint(str(checkpoint))
+    else:
+        with callback.watching():
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if callback.interrupted:
+        say(f"stopped after step {trainer.state.global_step}; go on with --resume")
+        raise KeyboardInterrupt
+
+
+def steps_of(trainer: Any) -> int:
+    """Return how many optimiser steps a trainer will take."""
+    args = trainer.args
+    if args.max_steps > 0:
+        return args.max_steps
+    return math.ceil(
+        args.num_train_epochs * -(-len(trainer.get_train_dataloader()) // args.gradient_accumulation_steps)
+    )
+
+
+class SftLines:
+    """Makes the log lines of a run that imitates; measures at some steps, and at the last.
+
+    Args:
+        every: steps between measurements.
+    """
+
+    def __init__(self, trainer: Any, test: HeldOut, test_rows: "Dataset", every: int, steps: int):
+        self.trainer, self.test, self.test_rows, self.every, self.steps = trainer, test, test_rows, every, steps
+
+    def line(self, step: int, logs: Line) -> Line:
+        """Return the line of a step: loss and entropy in nats a token, shares from 0 to 1."""
+        seconds, tokens = logs.get("seconds/train", 0.0), int(logs.get("tokens/train", 0))
+        line = {
+            "step": step,
+            "epoch": logs.get("epoch"),
+            **{name: logs.get(name) for name in ("loss", "grad_norm", "learning_rate", "entropy")},
+            "token_accuracy": logs.get("mean_token_accuracy"),
+            "tokens": {"train": tokens, "trained": int(logs.get("tokens/trained", 0))},
+            "tokens_per_second": {"train": round(tokens / seconds, 1) if seconds else None},
+            "seconds": {"train": round(seconds, 3)},
+        }
+        if step % self.every == 0 or step == self.steps:
+            if len(self.test_rows):
+                line["held_out_loss"] = self.trainer.held_out_loss(self.test_rows)
+            if self.test.problems and step != self.steps:  # the last is measured when it is saved
+                line["held_out_accuracy"] = self._accuracy(step)
+        return line
+
+    def _accuracy(self, step: int) -> float | None:
+        scored = self.test.measure(f"eval-{step}.jsonl", self.trainer.accelerator.unwrap_model(self.trainer.model))
+        return mean_of_known(accuracy_reward(rollout["verdict"]) for rollout in scored)
