@@ -8,6 +8,7 @@ import typer
 from r1kit import __version__
 from r1kit.commands.compute_optimal import compute_optimal
 from r1kit.commands.data import data
+from r1kit.commands.distill import distill
 from r1kit.commands.evaluate import evaluate
 from r1kit.commands.grpo import grpo
 from r1kit.commands.reject_sample import reject_sample
@@ -43,6 +44,7 @@ app.command("eval")(evaluate)
 app.command("compute-optimal")(compute_optimal)
 app.command("grpo")(grpo)
 app.command("sft")(sft)
+app.command("distill")(distill)
 
 
 def join_rewards(words: list[str]) -> list[str]:

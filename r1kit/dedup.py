@@ -12,24 +12,23 @@ same problem with other numbers.
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from r1kit.jsonl import Record
 from r1kit.laid_out import LaidOut
-from r1kit.records import SeenKeys, content_hash
+from r1kit.records import DedupName, SeenKeys, content_hash
 from r1kit.removed import Reason, Removed
 from r1kit.wording import figures, normalise, prompt_text, tokens
 
 if TYPE_CHECKING:
     from rensa import RMinHash
 
-DedupName = Literal["exact", "near"]
 SIMILARITY = 0.7
 SHINGLE = 5  # characters
 # candidates are those that share a band: 0.95 of those at 0.7, 0.998 at 0.8, one in 200,000 at 0.05
 BANDS, ROWS = 16, 5
 SEED = 42
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+|(?<=[。！？；])|\n")
+_SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])|—|\n")
 
 
 def drop_duplicates(problems: Iterable[Record], how: DedupName, removed: Removed) -> Iterator[Record]:
@@ -106,7 +105,7 @@ class NearSeen:
 
     def _nearest(self, problem: Record) -> Reason | None:
         wording = wording_of(prompt_text(problem))
-        signature = _signature(wording)
+        signature = self.signature(wording)
         best, of = 0.0, ""
         for number in sorted(self._index.query(signature)):
             other_id, text = self._kept[number]
@@ -122,6 +121,20 @@ class NearSeen:
         self._count += 1
         return None
 
+    def signature(self, wording: Wording) -> "RMinHash":
+        """Return a signature that is like another only where the same figures stand in some order."""
+        from rensa import RMinHash
+
+        signature = RMinHash(BANDS * ROWS, SEED)
+        signature.update(keyed_shingles(wording))
+        return signature
+
+
+def keyed_shingles(wording: Wording) -> list[str]:
+    """Return the shingles, made others by other figures."""
+    key = content_hash(sorted(wording.figures))
+    return [key + shingle for shingle in wording.shingles]
+
 
 def wording_of(text: str) -> Wording:
     """Return what of a prompt is compared."""
@@ -129,16 +142,6 @@ def wording_of(text: str) -> Wording:
     normal = " ".join(words)
     last = max(1, len(normal) - SHINGLE + 1)
     return Wording(text, frozenset(normal[i : i + SHINGLE] for i in range(last)), figures(words))
-
-
-def _signature(wording: Wording) -> "RMinHash":
-    """Return a signature that is like another only where the same figures stand in some order."""
-    from rensa import RMinHash
-
-    key = content_hash(sorted(wording.figures))
-    signature = RMinHash(BANDS * ROWS, SEED)
-    signature.update([key + shingle for shingle in wording.shingles])
-    return signature
 
 
 def _figured(text: str) -> list[str]:

@@ -10,7 +10,7 @@ class LaidOut:
     """A list of JSON values that is only added to; it lies in a temporary file (in $TMPDIR) that goes with it."""
 
     def __init__(self) -> None:
-        self._file, self._starts, self._end = TemporaryFile("w+b"), array("Q"), 0
+        self._file, self._starts, self._end = TemporaryFile("w+b"), array("Q"), 0  # noqa: SIM115 (as long as the list)
 
     def append(self, value: Any) -> None:
         """Add a value."""

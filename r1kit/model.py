@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-BASE = "base"
-BASE_FOLDER = Path(__file__).parent / "embedded" / "base"
+EMBEDDED_MODELS = {name: Path(__file__).parent / "embedded" / name for name in ("base", "student")}
+BASE_FOLDER = EMBEDDED_MODELS["base"]
 CARD = "r1kit.json"
 LIBRARIES = ("torch", "transformers", "trl", "math-verify")
 
 
 def resolve_model(name: str) -> str:
-    """Return the folder of a model, or the hub name as it is; `base` is the model inside the package.
+    """Return the folder of a model, or the hub name as it is; `base` and `student` are inside the package.
 
     Raises:
         UserError: a folder that holds no whole model, or a name that is neither a folder nor ORGANISATION/NAME.
     """
-    if name == BASE:
-        return str(BASE_FOLDER)
+    if name in EMBEDDED_MODELS:
+        return str(EMBEDDED_MODELS[name])
     folder = Path(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():

@@ -24,6 +24,15 @@ def is_main() -> bool:
     return process_number() == 0
 
 
+def join() -> None:
+    """Have the processes of a run find each other, before a trainer does it."""
+    if process_count() > 1:
+        import torch
+        from accelerate import PartialState
+
+        PartialState(cpu=not torch.cuda.is_available())
+
+
 def share(value: Any) -> Any:
     """Return the main process's value, in all of them."""
     if process_count() == 1:

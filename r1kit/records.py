@@ -61,6 +61,7 @@ class ScoredRollout(Rollout):
 SearchName = Literal["best-of-n", "beam", "dvts", "lookahead", "self-consistency", "auto"]
 VoteMethod = Literal["majority", "weighted", "best-of-n", "policy"]
 SelectName = Literal["best", "random", "shortest", "longest", "diverse"]
+DedupName = Literal["exact", "near"]
 DedupScope = Literal["prompt", "all", "none"]
 ExampleFormat = Literal["messages", "prompt-completion"]
 

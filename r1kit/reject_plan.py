@@ -68,9 +68,7 @@ class RejectPlan:
         return [
             Filter("not judged (no verdict)", lambda rollout: read_grade(rollout) is not None),
             *self._in_form(),
-            Filter(
-                "its steps are not those of step_scores", lambda rollout: labelled_steps(rollout, steps) is not None
-            ),
+            Filter("no steps, or not those of step_scores", lambda rollout: labelled_steps(rollout, steps) is not None),
         ]
 
     def _in_form(self) -> list[Filter]:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from r1kit.ballots import read_grade, read_weight
 from r1kit.choosing import choose, length_of
 from r1kit.errors import UsageError, UserError
-from r1kit.examples import ExampleWriter
+from r1kit.examples import ExampleWriter, question_of
 from r1kit.jsonl import Record
 from r1kit.mixing import Mixed, Share, mix_rows
 from r1kit.prose import language_share, reasoning_of
@@ -66,7 +66,7 @@ class RejectionSampler:
                     continue
                 rejected = min(worse, key=lambda other, chosen=chosen: _badness(other, chosen))  # type: ignore[misc]
                 left = [other for other in left if other["completion"] != rejected["completion"]]
-                pair = self.writer.pair(chosen, rejected, chosen["reward"] - rejected["reward"])
+                pair = self.writer.pair(chosen, rejected, round(chosen["reward"] - rejected["reward"], 9))
                 yield self._count(pair, chosen)
 
     def stepwise(self, scored: Iterable[Record], steps: StepPlan) -> Iterator[Record]:
@@ -147,11 +147,12 @@ def _scored(rollout: Record, place: int) -> Record:
     """Return a scored rollout, whose sample is its place where it has none.
 
     Raises:
-        UserError: it is none.
+        UserError: it is none, or what it holds cannot be read.
     """
     if "reward" not in rollout:
         raise UserError(rollout.place, 'no "reward"', "run r1kit reward first")
     read_weight(rollout, "reward")
+    question_of(rollout)
     if rollout.get("finish_reason") != "error" and not isinstance(rollout.get("completion"), str):
         raise UserError(rollout.place, 'no "completion"', "run r1kit rollout first")
     return rollout if isinstance(rollout.get("sample"), int) else rollout.derive(sample=place)

@@ -57,7 +57,8 @@ class Removed:
     def lines(self) -> list[str]:
         """Return the report as text."""
         counts = ", ".join(f"{count:,} {why}" for why, count in self._counts.items())
-        lines = [f"removed: {self._counts.total():,} of {self._problems:,} problems" + (f" ({counts})" if counts else "")]
+        total = f"{self._counts.total():,} of {self._problems:,} problems"
+        lines = [f"removed: {total} ({counts})" if counts else f"removed: {total}"]
         for why in self._counts:
             lines += [f"  {why}: {example}" for example in self._examples[why]]
         for why, count in self._mentioned.items():

@@ -5,7 +5,7 @@ Source: DeepSeek-R1 (arXiv 2501.12948), sections 2.3.1, 2.3.3 and 2.4.
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,8 @@ from r1kit.grpo import adapter, is_spread, report_change, trained_model
 from r1kit.held_out import HeldOut
 from r1kit.jsonl import Record
 from r1kit.live import SFT_READINGS, RunView, draw_curves, say
-from r1kit.processes import check_launch, is_main, launch_note, process_count, share
-from r1kit.prompts import Prompting
+from r1kit.processes import check_launch, is_main, join, launch_note, process_count, share
+from r1kit.prompts import Prompting, PromptStyle
 from r1kit.rewards.accuracy import accuracy_reward
 from r1kit.rollout import RolloutPlan, style_of
 from r1kit.run_folder import CHECKPOINTS, checkpoint_step, claim_folder, read_log
@@ -42,60 +42,102 @@ def train_sft(
     folder: Path,
     resume: bool = False,
     overwrite: bool = False,
-    about: dict[str, Any] | None = None,
 ) -> None:
     """Fine-tune a model on examples and save it into `folder`; measure it before and after on `held_out` problems.
 
     Args:
         resume: go on from the folder's newest checkpoint.
         overwrite: replace the run that the folder holds.
-        about: what r1kit.json says beside what follows from the plan.
 
     Raises:
         KeyboardInterrupt: after Ctrl-C; the step is finished and a checkpoint saved first.
     """
     check_sft_plan(plan)
-    settings = plan.as_json(**(about or {}))
-    checkpoint = claim_folder(folder, settings, resume, overwrite) if is_main() else None
+    join()
+    checkpoint = claim_folder(folder, plan.as_json(), resume, overwrite) if is_main() else None
+    fine_tune(examples, held_out, plan, folder, checkpoint, {"command": "sft"})
 
-    from r1kit.model import load_model, save_model
+
+def fine_tune(
+    examples: Iterable[Record],
+    held_out: list[Record],
+    plan: SftPlan,
+    folder: Path,
+    checkpoint: Path | None,
+    card: dict[str, Any],
+) -> None:
+    """Fine-tune a model in a run folder that is claimed, from a checkpoint where there is one.
+
+    card: what r1kit.json says beside what follows from the plan.
+    """
+    model, tokenizer, style = open_student(plan)
+    found = write_examples(examples, model, tokenizer, Prompting(style), plan, folder)
+    train, test_rows = open_rows(folder)
+    trainer = new_trainer(model, tokenizer, train, plan, folder)
+    card = {**card, "parent": plan.model, "prompt_style": style, "seed": plan.seed, "data_hash": found["data_hash"]}
+    test = new_test(held_out, trainer, tokenizer, style, plan, folder)
+    train_and_save(trainer, tokenizer, test, test_rows, plan, folder, card, checkpoint)
+    if is_main():
+        remove_rows(folder)
+
+
+def open_student(plan: SftPlan) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase, PromptStyle]":
+    """Return the model to train, its tokenizer, and the style in which it is prompted."""
+    from r1kit.model import load_model
 
     model, tokenizer = load_model(plan.model, plan.dtype)
     if plan.chat_template:
         tokenizer.chat_template = Path(plan.chat_template).read_text(encoding="utf-8")
-    style = plan.style or style_of(plan.model, tokenizer)
-    found = write_examples(examples, model, tokenizer, Prompting(style), plan, folder)
-    card = {
-        "command": "sft",
-        "parent": plan.model,
-        "prompt_style": style,
-        "seed": plan.seed,
-        "data_hash": found["data_hash"],
-        **(about or {}),
-    }
-    train, test_rows = open_rows(folder)
-    trainer = new_trainer(model, tokenizer, train, plan, folder)
-    checkpoint = share(checkpoint)
+    return model, tokenizer, plan.style or style_of(plan.model, tokenizer)
+
+
+def new_test(
+    held_out: list[Record],
+    trainer: Any,
+    tokenizer: "PreTrainedTokenizerBase",
+    style: PromptStyle,
+    plan: SftPlan,
+    folder: Path,
+) -> HeldOut:
+    """Return the held-out problems of a run, none where no process has the whole model."""
     if held_out and is_spread(trainer):
         say("no process has the whole model, so held-out problems are not measured here; r1kit eval does it afterwards")
         held_out = []
     sampling = Sampling(plan.temperature, 1.0, plan.max_tokens, plan.seed)
-    test = HeldOut(held_out, tokenizer, style, RolloutPlan(plan.eval_samples, sampling), "auto", folder)
-    before = test.measure("eval-before.jsonl", model)
+    return HeldOut(held_out, tokenizer, style, RolloutPlan(plan.eval_samples, sampling), "auto", folder)
+
+
+def train_and_save(
+    trainer: Any,
+    tokenizer: "PreTrainedTokenizerBase",
+    test: HeldOut,
+    test_rows: Sized,
+    plan: SftPlan,
+    folder: Path,
+    card: dict[str, Any],
+    checkpoint: Path | None,
+) -> None:
+    """Train, measure before and after, save the model and say what came of it.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C.
+    """
+    from r1kit.model import save_model
+
+    checkpoint = share(checkpoint)
+    before = test.measure("eval-before.jsonl", trainer.accelerator.unwrap_model(trainer.model))
     test.forget("eval-after.jsonl")  # of a run that is made longer
     run_training(trainer, test, test_rows, plan, folder, card, checkpoint)
-
     trained, weights = trained_model(trainer)
     after = test.measure("eval-after.jsonl", trained)
-    metrics = {"before": measure(before), "after": measure(after)} if held_out else {}
+    metrics = {"before": measure(before), "after": measure(after)} if test.problems else {}
     if is_main():
-        measured = {name: metric.as_json() for name, metric in metrics.items()}
         log = read_log(folder)
-        losses = {name: log[-1][name] for name in ("loss", "held_out_loss") if log and name in log[-1]}
-        save_model(trained, tokenizer, folder, {**card, "metrics": {**losses, **measured}}, weights)
+        last = {name: log[-1][name] for name in ("loss", "held_out_loss") if log and name in log[-1]}
+        measured = {name: metric.as_json() for name, metric in metrics.items()}
+        save_model(trained, tokenizer, folder, {**card, "metrics": {**last, **measured}}, weights)
         draw_curves(log, "loss (nats a token)", {"training": ("loss",), "held out": ("held_out_loss",)})
         report_change(metrics, before, after)
-        remove_rows(folder)
         say("", f"the model is in {folder}; r1kit rollout --model {folder} samples from it")
 
 
@@ -184,7 +226,7 @@ def new_trainer(
 def run_training(
     trainer: Any,
     test: HeldOut,
-    test_rows: "Dataset",
+    test_rows: Sized,
     plan: SftPlan,
     folder: Path,
     card: dict[str, Any],
@@ -229,7 +271,7 @@ class SftLines:
         every: steps between measurements.
     """
 
-    def __init__(self, trainer: Any, test: HeldOut, test_rows: "Dataset", every: int, steps: int):
+    def __init__(self, trainer: Any, test: HeldOut, test_rows: Sized, every: int, steps: int):
         self.trainer, self.test, self.test_rows, self.every, self.steps = trainer, test, test_rows, every, steps
 
     def line(self, step: int, logs: Line) -> Line:
@@ -240,9 +282,9 @@ class SftLines:
             "epoch": logs.get("epoch"),
             **{name: logs.get(name) for name in ("loss", "grad_norm", "learning_rate", "entropy")},
             "token_accuracy": logs.get("mean_token_accuracy"),
-            "tokens": {"train": tokens, "trained": int(logs.get("tokens/trained", 0))},
+            "tokens": {phase: int(logs.get(f"tokens/{phase}", 0)) for phase in ("train", "trained", "generate")},
             "tokens_per_second": {"train": round(tokens / seconds, 1) if seconds else None},
-            "seconds": {"train": round(seconds, 3)},
+            "seconds": {phase: round(logs.get(f"seconds/{phase}", 0.0), 3) for phase in ("train", "generate")},
         }
         if step % self.every == 0 or step == self.steps:
             if len(self.test_rows):

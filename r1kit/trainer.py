@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from trl.models import unwrap_model_for_generation
-from trl.trainer.utils import RepeatSampler
 
 from r1kit.engines import Request, Sampling
 from r1kit.engines.transformers import TransformersEngine
 from r1kit.engines.vllm_training import engine_as_trained, level
 from r1kit.jsonl import Record, read_records, write_records
 from r1kit.rollout_grader import Grading, RolloutGrader
+from r1kit.sampler import by_epoch
 from r1kit.served_weights import ServedWeights
 from r1kit.step_log import has_signal
 from r1kit.training_pass import ExactPass
@@ -32,20 +32,6 @@ class Drawn:
     token_ids: list[int]
     logprobs: list[float] | None
     scored: Record
-
-
-class EpochSampler(RepeatSampler):
-    """TRL's sampler, its order depending on the seed and the epoch alone, so that a resumed run has it too."""
-
-    trainer: "ReasoningTrainer"
-
-    def __iter__(self):
-        args = self.trainer.args
-        steps = len(self) // args.generation_batch_size  # of an epoch
-        self.generator.manual_seed(args.seed)
-        for _ in range(self.trainer._step // steps):  # as TRL's generator comes there
-            torch.randperm(self.num_samples, generator=self.generator)
-        yield from super().__iter__()
 
 
 class ReasoningTrainer(ExactPass):
@@ -277,9 +263,7 @@ class ReasoningTrainer(ExactPass):
 
     def _get_train_sampler(self, dataset=None):
         sampler = super()._get_train_sampler(dataset)
-        if sampler.shuffle:
-            sampler.__class__, sampler.trainer = EpochSampler, self
-        return sampler
+        return by_epoch(sampler, self, len(sampler) // self.args.generation_batch_size)
 
     def _save_checkpoint(self, model, trial) -> None:
         """Save what TRL leaves out first: a checkpoint is whole when its last file, the trainer's state, is there."""

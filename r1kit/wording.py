@@ -31,16 +31,19 @@ _SAME_SIGNS = str.maketrans(
 )
 _DELIMITER = re.compile(r"\\?\$|\\[()\[\]]|\\(?=[%&#])")  # of formulas; of amounts
 _THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:(?:,|\{,\}|\\,)\d{3})+(?![\d,])")
-_INNER = re.compile(r"(?<=[^\W\d_]{2})(?:'(?=[^\W\d_])|(-)(?=[^\W\d_]{2}))")  # don't; well-known
+_INNER = re.compile(r"(?<=[^\W\d_]{2})(?:'(?=[^\W\d_])|(\s*-+\s*)(?=[^\W\d_]{2}))")  # don't; well-known, done - and
 
-_UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen"
+
+_UNITS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen"
+)
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_OTHERS = "dozen hundred thousand million billion half third quarter once twice thrice double triple quadruple"
 _NUMERALS = {
-    **{word: str(number) for number, word in enumerate(f"{_UNITS} seventeen eighteen nineteen".split())},
+    **{word: str(number) for number, word in enumerate(_UNITS.split())},
     **{word: str(number) for number, word in zip(range(20, 100, 10), _TENS.split(), strict=True)},
-    **{word: word for word in "dozen hundred thousand million billion half third quarter once twice thrice".split()},
-    **{word: word for word in "double triple quadruple".split()},
-    **{character: character for character in "〇一二两三四五六七八九十百千万亿半"},
+    **{word: word for word in (*_OTHERS.split(), *"〇一二两三四五六七八九十百千万亿半")},
 }
 
 

@@ -58,7 +58,7 @@ def test_diverse_takes_the_best_and_then_the_farthest():
 
 
 def test_diverse_is_greedy_max_min_distance():
-    words = "one two three four five six seven eight nine ten".split()
+    words = ["one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
     pool = [
         rollout(i, 1.0, 10, " ".join(words[(i * k) % 10] for k in range(1, 12)) + f" {words[i % 3]}") for i in range(9)
     ]

@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 import typer
 
 from r1kit.commands.options import Output, Resume, Seed
+from r1kit.errors import UsageError
 from r1kit.jsonl import STDIO
+from r1kit.records import DedupName
 from r1kit.replay import write_replayed
 
 
@@ -46,6 +48,33 @@ def data(
         typer.Option("--task-arg", metavar="KEY=VALUE", help="Setting of a reasoning-gym task: max_terms=4."),
     ] = None,
     known: Annotated[bool, typer.Option("--list", help="Say which sets and tasks are known, and stop.")] = False,
+    dedup: Annotated[
+        DedupName | None,
+        typer.Option(
+            help="Keep only the first of problems with the same words and numbers (case, blanks, punctuation do not "
+            "count), or of those with the same numbers and nearly the same words."
+        ),
+    ] = None,
+    benchmarks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--decontaminate",
+            metavar="SOURCE",
+            help="Take out what a benchmark holds: any source (file, embedded or known set), of its test split; may be "
+            "repeated.",
+        ),
+    ] = None,
+    ngram: Annotated[int, typer.Option(min=2, help="Words in a row that a benchmark's prompt shares.")] = 13,
+    any_numbers: Annotated[
+        bool,
+        typer.Option("--any-numbers", help="Take out problems whose numbers are not the benchmark's, too, as open-r1."),
+    ] = False,
+    removed: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Where what is taken out goes; of -o OUT.jsonl the default is OUT.removed.jsonl."
+        ),
+    ] = None,
     resume: Resume = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a file that is there, or begin a run anew.")
@@ -65,14 +94,24 @@ def data(
         r1kit data open-r1/OpenR1-Math-220k --shuffle --limit 5000 -o problems.jsonl
 
         r1kit data reasoning-gym:chain_sum -n 200 --seed 1 | jq -r .prompt
+
+        r1kit data train.jsonl --dedup near --decontaminate gsm8k --decontaminate math500 -o clean.jsonl
     """
     from r1kit.data import Request, known_sources, parse_renames, parse_task_args, select_problems
+    from r1kit.sift import Sifting, plan_outputs, write_sifted
 
     if known:
         typer.echo("\n".join(known_sources()))
         return
     renames = parse_renames(rename or [])
     request = Request(source, split, config, seed, shuffle, n, parse_task_args(task_args or []))
-    problems = select_problems(request, renames, limit, kind, language)
     settings = {**request.as_json(), "map": renames, "limit": limit, "kind": kind, "language": language}
-    write_replayed(problems, output, settings, resume, overwrite)
+    sifting = Sifting(dedup, tuple(benchmarks or ()), ngram, any_numbers)
+    if not sifting:
+        if removed:
+            raise UsageError("--removed", "nothing is taken out", "say --dedup or --decontaminate")
+        write_replayed(select_problems(request, renames, limit, kind, language), output, settings, resume, overwrite)
+        return
+    problems = select_problems(request, renames, kind=kind, language=language)
+    report = write_sifted(problems, sifting, limit, plan_outputs(output, removed, resume, overwrite), settings)
+    typer.echo("\n".join(report.lines()), err=True)

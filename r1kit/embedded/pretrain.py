@@ -9,7 +9,7 @@ al., 2024), embeddings and norms with AdamW. One JSON line per 20 steps goes to 
 
 The embedded student, to distil the base's children into, is a smaller one with the base's tokenizer:
 
-    python -m r1kit.embedded.pretrain OUT --layers 2 --width 64 --tokenizer base --steps 1000 --seed 2
+    python -m r1kit.embedded.pretrain OUT --layers 2 --width 64 --tokenizer base --steps 1200 --seed 2
 """
 
 import json

@@ -1,34 +1,33 @@
 """Dedup and decontamination on problems that are made with their copies: time, memory, precision and recall.
 
-    python tests/bench/dedup.py [ROWS]
+    python tests/bench/dedup.py [NEAR_ROWS [ROWS]]
 
-Near dedup of 200,000 rows, 10 % of them near copies (a word or two changed, left out or added, a sentence moved; case
-and punctuation too), and 10 % the same problems with other numbers, which are to be kept; the same by `MinHashLSH` of
-datasketch (`pip install datasketch`) on some of the rows. Then exact dedup and decontamination of 1,000,000 rows.
+`r1kit data --dedup near` on 200,000 rows, of which 10 % are near copies (one or two words changed, left out or added,
+or two sentences exchanged; case and punctuation too) and 10 % are problems with other numbers, which are to be kept.
+The same steps with datasketch's MinHash and MinHashLSH (`pip install datasketch`) in rensa's place, on a tenth of the
+rows. Then `--dedup exact` and `--decontaminate` on 1,000,000 rows, of which 1 % are copies.
 """
 
 import json
-import resource
-import subprocess
+import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
-NAMES = (
-    "Ann Ben Carla Dmitri Elena Farid Grace Hugo Ines Jonas Keiko Liam Maria Nadia Omar Priya Quinn Rosa Samir Tessa "
-    "Umar Vera Wanda Xavier Yusuf Zoe"
-).split()
-THINGS = (
-    "apples books candles coins cookies dolls eggs flowers hats jars keys lamps marbles notebooks oranges pencils "
-    "postcards ribbons shells stamps stickers tickets tiles towels toys trees vases wheels windows yarns"
-).split()
-PLACES = "market school farm bakery library station garden museum harbour workshop village theatre".split()
-ADJECTIVES = "red small old shiny wooden cheap heavy broken round painted plain rare".split()
-TIMES = "morning afternoon evening Monday Tuesday Friday weekend summer winter holiday".split()
+Row = dict[str, Any]
+WORDS = """
+name: Ann Ben Carla Dmitri Elena Farid Grace Hugo Ines Jonas Keiko Liam Maria Nadia Omar Priya Quinn Rosa Samir Tessa
+thing: apples books candles coins dolls eggs flowers hats jars keys lamps marbles pencils shells stamps tiles toys vases
+place: market school farm bakery library station garden museum harbour workshop village theatre
+adjective: red small old shiny wooden cheap heavy broken round painted plain rare
+time: morning afternoon evening Monday Tuesday Friday weekend summer winter holiday
+spare: quite really also again today usually nearly always perhaps certainly soon still
+"""
+CHOICES = {kind: words.split() for kind, _, words in (line.partition(": ") for line in WORDS.strip().splitlines())}
 OPENINGS = (
     "{name} has {a} {adjective} {thing}.",
     "{name} buys {a} {adjective} {thing} at the {place}.",
@@ -57,20 +56,19 @@ QUESTIONS = (
     "If ${x} + {b} = {c}{x}$, what is ${x}$?",
     "How much longer does {other} have to work in the {place}?",
 )
-SPARE = "quite really also again today usually nearly always perhaps certainly soon still".split()
 
 
 def make_problem(chance: Random) -> str:
     """Return a problem of three to six sentences."""
-    name, other = chance.sample(NAMES, 2)
-    words = {"name": name, "other": other, "thing": chance.choice(THINGS), "x": chance.choice("xyzn")}
+    name, other = chance.sample(CHOICES["name"], 2)
+    words = {"name": name, "other": other, "thing": chance.choice(CHOICES["thing"]), "x": chance.choice("xyzn")}
     told = [chance.choice(OPENINGS), *chance.sample(MIDDLES, chance.randint(1, 4)), chance.choice(QUESTIONS)]
     return " ".join(sentence.format(**words, **_fillers(chance)) for sentence in told)
 
 
 def _fillers(chance: Random) -> dict[str, Any]:
-    fillers = {"place": chance.choice(PLACES), "adjective": chance.choice(ADJECTIVES), "time": chance.choice(TIMES)}
-    return {**fillers, **{letter: chance.randint(2, 99) for letter in "abc"}}
+    words = {kind: chance.choice(CHOICES[kind]) for kind in ("place", "adjective", "time")}
+    return {**words, **{letter: chance.randint(2, 99) for letter in "abc"}}
 
 
 def near_copy(text: str, chance: Random) -> str:
@@ -82,7 +80,7 @@ def near_copy(text: str, chance: Random) -> str:
 def restyle(text: str, chance: Random) -> str:
     """Return a text in other case and punctuation."""
     text = chance.choice((str, str.upper, str.lower, str.title))(text)
-    text = chance.choice((text, text.replace(". ", " - "), text.replace(". ", ";  "), text.replace(",", "")))
+    text = chance.choice((text, text.replace(". ", "\u2014"), text.replace(". ", ";  "), text.replace(",", "")))
     return chance.choice((text, f"  {text}\n", text.replace(" ", "  "), text.removesuffix("?") + "..."))
 
 
@@ -90,7 +88,7 @@ def change_words(text: str, chance: Random) -> str:
     """Return a text with one or two words changed."""
     words = text.split()
     for place in chance.sample(_plain(words), chance.randint(1, 2)):
-        words[place] = chance.choice(SPARE)
+        words[place] = chance.choice(CHOICES["spare"])
     return " ".join(words)
 
 
@@ -105,7 +103,7 @@ def add_words(text: str, chance: Random) -> str:
     """Return a text with one or two words more."""
     words = text.split()
     for _ in range(chance.randint(1, 2)):
-        words.insert(chance.choice(_plain(words)), chance.choice(SPARE))
+        words.insert(chance.choice(_plain(words)), chance.choice(CHOICES["spare"]))
     return " ".join(words)
 
 
@@ -130,3 +128,152 @@ def change_numbers(text: str, chance: Random) -> str:
     place = chance.choice((places[0], places[-1]))
     words[place] = str(int(words[place].strip("$.,?")) + chance.randint(1, 9))
     return " ".join(words)
+
+
+def make_rows(count: int, seed: int = 0) -> Iterator[Row]:
+    """Yield rows: 80 % new, 10 % near copies of one before (`copy_of`), 10 % such with another number."""
+    chance, originals, changed = Random(seed), [], set()
+    for i in range(count):
+        draw = chance.random() if i > 100 else 1.0
+        source, text = chance.choice(originals) if originals else ("", "")
+        other = change_numbers(text, chance) if 0.1 <= draw < 0.2 else ""
+        if draw < 0.1:
+            yield {"id": f"{i}", "prompt": near_copy(text, chance), "copy_of": source}
+        elif other and other not in changed:
+            changed.add(other)
+            yield {"id": f"{i}", "prompt": restyle(other, chance), "copy_of": None}
+        else:
+            text = make_problem(chance)
+            originals.append((f"{i}", text))
+            yield {"id": f"{i}", "prompt": text, "copy_of": None}
+
+
+def make_many(count: int, benchmark: Path) -> Iterator[Row]:
+    """Yield rows: 1 % are the row before, restyled, 1 % of a benchmark of 1,000 problems, 1 % such with another number.
+
+    Writes the benchmark. `repeats` says whether the text has come, `held` whether it is the benchmark's.
+    """
+    chance, seen = Random(1), set()
+    held = [make_problem(chance) for _ in range(1000)]
+    benchmark.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in held))
+    text = make_problem(chance)
+    for i in range(count):
+        kind = i % 100
+        if kind == 1:
+            text = chance.choice(held)
+        elif kind == 2:
+            text = change_numbers(chance.choice(held), chance)
+        elif kind != 0:
+            text = make_problem(chance)
+        row = {"id": f"{i}", "repeats": hash(text) in seen, "held": kind == 1}
+        seen.add(hash(text))
+        yield {**row, "prompt": restyle(text, chance) if kind < 3 else text}
+
+
+class Cost(NamedTuple):
+    """What a process took."""
+
+    seconds: float
+    cpu: float  # seconds of all cores
+    peak: float  # MB of memory
+
+    def __str__(self) -> str:
+        return f"{self.seconds:6.1f} s ({self.cpu:.1f} s of a core), peak {self.peak:4.0f} MB"
+
+
+def run(*arguments: str | Path) -> Cost:
+    """Run a Python program; return its cost."""
+    start = time.perf_counter()
+    pid = os.posix_spawn(sys.executable, [sys.executable, *map(str, arguments)], os.environ)
+    _, status, usage = os.wait4(pid, 0)
+    assert status == 0, arguments
+    return Cost(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def write(rows: Iterator[Row], path: Path) -> Path:
+    """Write rows to a file."""
+    with path.open("w") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    return path
+
+
+def read(path: Path) -> Iterator[Row]:
+    """Read the rows of a file."""
+    with path.open() as file:
+        yield from map(json.loads, file)
+
+
+def report_near(path: Path, out: Path) -> None:
+    """Print what near dedup costs, and how right it is."""
+    cost = run("-m", "r1kit", "data", path, "--dedup", "near", "-o", out)
+    say(f"--dedup near:    {cost}, {rightness(out, 'copy_of')}")
+    found = [row for row in read(removed_of(out)) if row["copy_of"]]
+    say(f"  of the copies found {sum(r['removed']['of'] == r['copy_of'] for r in found):,} name their source")
+
+
+def report_exact_and_decontaminated(path: Path, benchmark: Path, out: Path) -> None:
+    """Print what the two cost, against `data` alone, and whether they find what they should."""
+    say(f"data alone:      {run('-m', 'r1kit', 'data', path, '-o', out)}")
+    for name, *value, wanted in (("--dedup", "exact", "repeats"), ("--decontaminate", benchmark, "held")):
+        cost = run("-m", "r1kit", "data", path, name, *value, "-o", out, "--overwrite")
+        say(f"{name:<16} {cost}, {rightness(out, wanted)}")
+
+
+def rightness(out: Path, wanted: str) -> str:
+    """Return how many of the wanted rows were removed."""
+    removed = list(read(removed_of(out)))
+    right, missed = sum(bool(row[wanted]) for row in removed), sum(bool(row[wanted]) for row in read(out))
+    precision, recall = right / len(removed), right / (right + missed)
+    return f"{len(removed):,} removed, precision {precision:.5f}, recall {recall:.5f}"
+
+
+def removed_of(out: Path) -> Path:
+    """Return the file of the rows that were taken out."""
+    return out.with_suffix(".removed.jsonl")
+
+
+def say(text: str) -> None:
+    """Print a line."""
+    print(text, flush=True)  # noqa: T201
+
+
+def drop_near(library: str, path: Path) -> None:
+    """Drop near duplicates with one library or the other; runs in a process of its own."""
+    from r1kit.dedup import BANDS, ROWS, NearSeen, keyed_shingles
+    from r1kit.jsonl import read_records
+
+    seen = NearSeen()
+    if library == "datasketch":
+        from datasketch import MinHash, MinHashLSH
+
+        class DatasketchSeen(NearSeen):
+            def signature(self, wording):
+                signature = MinHash(num_perm=BANDS * ROWS)
+                signature.update_batch([shingle.encode() for shingle in keyed_shingles(wording)])
+                return signature
+
+        seen = DatasketchSeen()
+        seen._index = MinHashLSH(num_perm=BANDS * ROWS, params=(BANDS, ROWS))
+    start = time.perf_counter()
+    found = sum(seen.like(problem) is not None for problem in read_records(str(path)))
+    say(f"  {library}: {found:,} found in {time.perf_counter() - start:.1f} s of work")
+
+
+def main(near_rows: int = 200_000, rows: int = 1_000_000) -> None:
+    """Print everything."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        report_near(write(make_rows(near_rows), folder / "near.jsonl"), folder / "out.jsonl")
+        some = write(make_rows(near_rows // 10, seed=2), folder / "some.jsonl")
+        for library in ("rensa", "datasketch"):
+            say(f"  {library}, {near_rows // 10:,} rows: {run(__file__, '--drop-near', library, some)}")
+        benchmark = folder / "benchmark.jsonl"
+        many = write(make_many(rows, benchmark), folder / "many.jsonl")
+        report_exact_and_decontaminated(many, benchmark, folder / "all.jsonl")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--drop-near"]:
+        drop_near(sys.argv[2], Path(sys.argv[3]))
+    else:
+        main(*map(int, sys.argv[1:]))
