@@ -19,7 +19,7 @@ def length_of(rollout: Mapping[str, Any]) -> int:
 
 def best_first(pool: Sequence[Record]) -> list[Record]:
     """Return rollouts by reward, then the shortest first; of equals the first sample."""
-    return sorted(pool, key=lambda rollout: (-rollout["reward"], length_of(rollout), rollout["sample"]))
+    return sorted(pool, key=lambda rollout: (-(rollout["reward"] or 0.0), length_of(rollout), rollout["sample"]))
 
 
 def choose(

@@ -3,10 +3,10 @@
 As open-r1, GPT-3 and others do, a problem goes that shares an n-gram of words with a benchmark's prompt. This departs
 from them in three things:
 
-- The numbers must agree: those of one prompt stand in a row among those of the other (digits or words: 3 is three), or
-  the benchmark's whole prompt does. The same problem with other numbers is another problem, and so are two that share
-  only "where m and n are relatively prime positive integers". They are counted in the report; `any_numbers` takes them
-  out too, as open-r1 does.
+- The numbers must agree (3 is three): the same in the same order; or those of one prompt stand in a row among those of
+  the other, and at least half its words are in n-grams that are shared, as where a longer prompt holds it. The same
+  problem with other numbers is another problem, and so are two that share only "where m and n are relatively prime
+  positive integers". They are counted in the report; `any_numbers` takes them out too, as open-r1 does.
 - A benchmark's prompt of fewer than n words has no n-gram, and open-r1 passes it over. Here it is compared as a whole.
 - Case, punctuation, delimiters of formulas and kinds of blanks do not count (open-r1: case and blanks).
 
@@ -24,6 +24,7 @@ from r1kit.removed import Reason, Removed
 from r1kit.wording import blank_divided, normalise, numbers, prompt_text, tokens
 
 NGRAM = 13
+PART = 0.5  # of the words of a prompt that another holds
 OTHER_NUMBERS = "an n-gram of a benchmark but other numbers"
 
 
@@ -32,7 +33,7 @@ class Benchmark(NamedTuple):
 
     id: str
     source: str
-    words: str  # with a blank before, after and between
+    words: str  # with blanks between
     numbers: list[str]
 
 
@@ -58,10 +59,10 @@ class Benchmarks:
     def _add(self, problem: Record, source: str) -> None:
         text = prompt_text(problem)
         words = blank_divided(text)
-        benchmark = Benchmark(problem["id"], source, _spaced(words), numbers(tokens(text)))
+        benchmark = Benchmark(problem["id"], source, " ".join(words), numbers(tokens(text)))
         if len(words) < self.n:
             self._short.setdefault(normalise(text), benchmark)
-        for ngram in set(self._ngrams(words)):
+        for ngram in set(_ngrams(words, self.n)):
             self._by_ngram.setdefault(ngram, []).append(benchmark)
 
     def overlap(self, problem: Record) -> Reason | None:
@@ -75,20 +76,25 @@ class Benchmarks:
 
     def _first_overlap(self, text: str, words: list[str]) -> Reason | None:
         found: dict[str, list[Benchmark]] = {
-            ngram: held for ngram in self._ngrams(words) if (held := self._by_ngram.get(ngram))
+            ngram: held for ngram in _ngrams(words, self.n) if (held := self._by_ngram.get(ngram))
         }
         if not found:
             return None
-        own, spaced = numbers(tokens(text)), _spaced(words)
+        own = numbers(tokens(text))
         for ngram, held in found.items():
             for benchmark in held:
-                if self._any_numbers or benchmark.words in spaced or _agree(own, benchmark.numbers):
+                if self._any_numbers or self._agree(words, own, benchmark):
                     return Reason("contaminated", benchmark.id, ngram=ngram, benchmark=benchmark.source)
         ngram, [benchmark, *_] = next(iter(found.items()))
         return Reason(OTHER_NUMBERS, benchmark.id, ngram=ngram, benchmark=benchmark.source)
 
-    def _ngrams(self, words: list[str]) -> Iterator[str]:
-        return (" ".join(words[i : i + self.n]) for i in range(len(words) - self.n + 1))
+    def _agree(self, words: list[str], own: list[str], benchmark: Benchmark) -> bool:
+        """Tell whether the numbers of two prompts are the same, or those of one that the other holds."""
+        if own == benchmark.numbers:
+            return True
+        sides = (words, own), (benchmark.words.split(), benchmark.numbers)
+        (outer, many), (inner, few) = sorted(sides, key=lambda side: len(side[1]), reverse=True)
+        return _spaced(few) in _spaced(many) and _covered(inner, outer, self.n) >= PART
 
 
 def drop_contaminated(problems: Iterable[Record], benchmarks: Benchmarks, removed: Removed) -> Iterator[Record]:
@@ -103,12 +109,16 @@ def drop_contaminated(problems: Iterable[Record], benchmarks: Benchmarks, remove
         yield problem
 
 
-def _agree(one: list[str], other: list[str]) -> bool:
-    """Tell whether numbers are the same, or those of one text stand in a row among those of the other."""
-    if not (one and other):
-        return one == other
-    return _spaced(one) in _spaced(other) or _spaced(other) in _spaced(one)
+def _ngrams(words: list[str], n: int) -> Iterator[str]:
+    return (" ".join(words[i : i + n]) for i in range(len(words) - n + 1))
+
+
+def _covered(inner: list[str], outer: list[str], n: int) -> float:
+    """Return the share of the inner words that are in n-grams of the outer."""
+    held = set(_ngrams(outer, n))
+    places = {i + j for i, ngram in enumerate(_ngrams(inner, n)) if ngram in held for j in range(n)}
+    return len(places) / len(inner)
 
 
 def _spaced(words: list[str]) -> str:
-    return f" {' '.join(words)} "
+    return f" {' '.join(words)} " if words else ""

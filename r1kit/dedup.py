@@ -2,9 +2,9 @@
 
 Nearly the same are two problems that share 0.7 of their shingles (Jaccard similarity; a shingle is 5 characters of the
 normalised text) and all their figures: numbers, signs and LaTeX commands, in the same order, or in sentences that are
-the same in another order. So problems made from one template are not merged for their words, and one word changed in
-twenty does not make a new problem. What it cannot see: a word that turns the question around (more, less) counts as
-little as any other.
+the same in another order, and that have the same gold answer or both none. So problems made from one template are not
+merged for its words, and one word changed in twenty does not make a new problem. What it cannot see: where the answer
+is none, or yes or no, a word that turns the question around (more, less) counts as little as any other.
 
 Departs from text-dedup and datatrove, which compare words alone: their near duplicates of mathematics are mostly the
 same problem with other numbers.
@@ -28,6 +28,7 @@ SHINGLE = 5  # characters
 # candidates are those that share a band: 0.95 of those at 0.7, 0.998 at 0.8, one in 200,000 at 0.05
 BANDS, ROWS = 16, 5
 SEED = 42
+CANDIDATES = 100  # of one problem: the last ones, so that thousands from one template take no time that is quadratic
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])|—|\n")
 
 
@@ -37,7 +38,7 @@ def drop_duplicates(problems: Iterable[Record], how: DedupName, removed: Removed
     exact: the normalised prompt decides; 24 bytes to 32 of memory for each problem. near: so it does, and the words as
     this module says; about 1,400 bytes of memory.
     """
-    seen = NearSeen() if how == "near" else ExactSeen()
+    seen: Seen = NearSeen() if how == "near" else ExactSeen()
     for problem in problems:
         reason = seen.like(problem)
         if reason is None:
@@ -61,15 +62,19 @@ class ExactSeen:
 
     def like(self, problem: Record) -> Reason | None:
         """Return which problem has the same prompt."""
+        reason = self.find(normalise(prompt_text(problem)))
+        if reason is None:
+            self.note(Reason("exact", problem["id"]))
+        return reason
+
+    def find(self, normal: str) -> Reason | None:
+        """Return what was noted of a normalised prompt; None where it is new, and to be noted."""
         before = len(self._keys)
-        number = self._keys.number(normalise(prompt_text(problem)))
-        if number < before:
-            return Reason(*self._reasons[number])
-        self.note(Reason("exact", problem["id"]))
-        return None
+        number = self._keys.number(normal)
+        return Reason(*self._reasons[number]) if number < before else None
 
     def note(self, reason: Reason) -> None:
-        """Say why copies of the problem that came last are to go."""
+        """Say why copies of the prompt that came last are to go."""
         self._reasons.append(reason)
 
 
@@ -77,11 +82,12 @@ class Wording(NamedTuple):
     """What of a problem is compared."""
 
     text: str
+    normal: str
     shingles: frozenset[str]
     figures: list[str]
 
     def similarity(self, other: "Wording") -> float:
-        """Return the Jaccard similarity of the shingles, 0 where the figures differ."""
+        """Return the Jaccard similarity of the shingles, 0 where it is too small or the figures differ."""
         shared = len(self.shingles & other.shingles)
         share = shared / (len(self.shingles) + len(other.shingles) - shared)
         same = share >= SIMILARITY and (self.figures == other.figures or _figured(self.text) == _figured(other.text))
@@ -100,40 +106,36 @@ class NearSeen:
 
     def like(self, problem: Record) -> Reason | None:
         """Return which problem has the same prompt, or the one with the most similar."""
-        reason = self._exact.like(problem)
-        return self._nearest(problem) if reason is None else reason
-
-    def _nearest(self, problem: Record) -> Reason | None:
         wording = wording_of(prompt_text(problem))
-        signature = self.signature(wording)
+        reason = self._exact.find(wording.normal)
+        if reason is None:
+            reason = self._nearest(problem, wording)
+            self._exact.note(reason or Reason("exact", problem["id"]))
+        return reason
+
+    def _nearest(self, problem: Record, wording: Wording) -> Reason | None:
+        """Return the most similar problem, the first of several; where there is none, keep this one."""
+        signature = self.signature(keyed_shingles(wording, problem.get("answer")))
         best, of = 0.0, ""
-        for number in sorted(self._index.query(signature)):
-            other_id, text = self._kept[number]
+        for number in sorted(self._index.query(signature))[-CANDIDATES:]:
+            kept_id, text = self._kept[number]
             similarity = wording.similarity(wording_of(text))
             if similarity > best:
-                best, of = similarity, other_id
+                best, of = similarity, kept_id
         if best:
-            reason = Reason("near", of, round(best, 3))
-            self._exact.note(reason)
-            return reason
+            return Reason("near", of, round(best, 3))
         self._index.insert(self._count, signature)
         self._kept.append((problem["id"], wording.text))
         self._count += 1
         return None
 
-    def signature(self, wording: Wording) -> "RMinHash":
-        """Return a signature that is like another only where the same figures stand in some order."""
+    def signature(self, shingles: list[str]) -> "RMinHash":
+        """Return the MinHash of shingles."""
         from rensa import RMinHash
 
         signature = RMinHash(BANDS * ROWS, SEED)
-        signature.update(keyed_shingles(wording))
+        signature.update(shingles)
         return signature
-
-
-def keyed_shingles(wording: Wording) -> list[str]:
-    """Return the shingles, made others by other figures."""
-    key = content_hash(sorted(wording.figures))
-    return [key + shingle for shingle in wording.shingles]
 
 
 def wording_of(text: str) -> Wording:
@@ -141,7 +143,13 @@ def wording_of(text: str) -> Wording:
     words = tokens(text)
     normal = " ".join(words)
     last = max(1, len(normal) - SHINGLE + 1)
-    return Wording(text, frozenset(normal[i : i + SHINGLE] for i in range(last)), figures(words))
+    return Wording(text, normal, frozenset(normal[i : i + SHINGLE] for i in range(last)), figures(words))
+
+
+def keyed_shingles(wording: Wording, answer: object) -> list[str]:
+    """Return the shingles, made others by other figures and another gold answer: then nothing is shared."""
+    key = content_hash([sorted(wording.figures), None if answer is None else normalise(str(answer))])
+    return [key + shingle for shingle in wording.shingles]
 
 
 def _figured(text: str) -> list[str]:

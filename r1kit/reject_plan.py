@@ -4,12 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from r1kit.ballots import read_grade
 from r1kit.jsonl import Record
 from r1kit.prose import ProseFilters, has_code_block, longest_paragraph, reasoning_of, repeated_share
 from r1kit.records import DedupScope, SelectName
 from r1kit.steps import StepPlan, labelled_steps
-from r1kit.thresholds import CORRECT, Condition
+from r1kit.thresholds import CORRECT, Condition, is_right
 
 NOTHING_WORSE = "nothing worse to pair it with"
 DUPLICATE = "chain of thought seen before"
@@ -66,7 +65,7 @@ class RejectPlan:
     def stepwise(self, steps: StepPlan) -> list[Filter]:
         """Return the filters of what is labelled step by step, right or wrong."""
         return [
-            Filter("not judged (no verdict)", lambda rollout: read_grade(rollout) is not None),
+            Filter("not judged (no verdict)", lambda rollout: is_right(rollout) is not None),
             *self._in_form(),
             Filter("no steps, or not those of step_scores", lambda rollout: labelled_steps(rollout, steps) is not None),
         ]

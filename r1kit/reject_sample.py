@@ -2,7 +2,7 @@
 
 R1 samples several completions of each prompt and keeps only right ones whose chain of thought reads well. What the
 paper does not say is decided here: one is kept of a problem, the best by reward, then the shortest; a completion that
-was cut off is never kept; the same chain of thought is kept once for a prompt.
+was cut off is dropped; the same chain of thought is kept once for a prompt.
 Source: DeepSeek-R1 (arXiv 2501.12948), section 2.3.3.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from r1kit.ballots import read_grade, read_weight
+from r1kit.ballots import read_weight
 from r1kit.choosing import choose, length_of
 from r1kit.errors import UsageError, UserError
 from r1kit.examples import ExampleWriter, question_of
@@ -22,7 +22,7 @@ from r1kit.records import ExampleFormat, SeenKeys, groups_of_rollouts
 from r1kit.reject_plan import DUPLICATE, LANGUAGE, NOTHING_WORSE, REWARDED, Filter, RejectPlan
 from r1kit.reject_report import RejectReport
 from r1kit.steps import StepPlan, labelled_steps
-from r1kit.thresholds import ROUNDING
+from r1kit.thresholds import ROUNDING, is_right
 from r1kit.wording import normalise, prompt_text
 
 
@@ -78,8 +78,8 @@ class RejectionSampler:
         filters = [*self.plan.usable(), *self.plan.stepwise(steps)]
         for group in self._groups(scored, filters):
             pool = self._passing(group, filters)
-            right = [rollout for rollout in pool if read_grade(rollout)]
-            wrong = [rollout for rollout in pool if not read_grade(rollout)]
+            right = [rollout for rollout in pool if is_right(rollout)]
+            wrong = [rollout for rollout in pool if not is_right(rollout)]
             for rollout in self._choose(right, wrong):
                 labelled = labelled_steps(rollout, steps)
                 assert labelled is not None, "a filter has dropped it"
@@ -160,7 +160,7 @@ def _scored(rollout: Record, place: int) -> Record:
 
 def _is_within(rollouts: list[Record], low: float, high: float) -> bool:
     """Tell whether the share of right ones among the rollouts that were judged is within the bounds."""
-    grades = [grade for rollout in rollouts if (grade := read_grade(rollout)) is not None]
+    grades = [grade for rollout in rollouts if (grade := is_right(rollout)) is not None]
     return bool(grades) and low <= sum(grades) / len(grades) <= high
 
 

@@ -196,9 +196,7 @@ def _marked_template(record: Record, tokenizer: "PreTrainedTokenizerBase") -> st
         return get_training_chat_template(tokenizer)
     except ValueError:
         what = "several answers, and the chat template has no {% generation %} markers to tell them by"
-        raise UserError(
-            record.place, what, "give --chat-template FILE that has them, or rows with one answer"
-        ) from None
+        raise UserError(record.place, what, "give a --chat-template with them, or rows with one answer") from None
 
 
 def write_rows(

@@ -83,10 +83,9 @@ class PackedTrainer(Passes, SFTTrainer):
             padded = self._padded(self._batch(inputs))
             return super().compute_loss(model, padded, return_outputs, num_items_in_batch)
         batch = self._batch(inputs)
-        total = sum(int((labels != UNTRAINED).sum()) for labels in batch.labels)
         everywhere = num_items_in_batch is not None and self.args.average_tokens_across_devices
         weight_of_all = self.accelerator.num_processes if everywhere else 1
-        total = total if num_items_in_batch is None else int(num_items_in_batch)
+        total = int((inputs["labels"] != UNTRAINED).sum() if num_items_in_batch is None else num_items_in_batch)
         passes = self._even(self._cut(batch))
         done: torch.Tensor | float = 0.0
         for number, (chunk, weight) in enumerate(passes):

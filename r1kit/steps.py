@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from r1kit.ballots import read_grade
 from r1kit.errors import UserError
 from r1kit.jsonl import Record
+from r1kit.thresholds import is_right
 
 STEP_THRESHOLD = 0.5
 
@@ -32,7 +32,7 @@ def labelled_steps(rollout: Record, plan: StepPlan) -> tuple[list[str], list[boo
     steps = cut_completion(rollout["completion"], plan.separator)
     scores = rollout.get("step_scores")
     if scores is None:
-        return (steps, [read_grade(rollout) is True] * len(steps)) if steps else None
+        return (steps, [is_right(rollout) is True] * len(steps)) if steps else None
     if not (isinstance(scores, list) and all(isinstance(score, int | float) for score in scores)):
         raise UserError(rollout.place, '"step_scores" is no list of numbers', "run r1kit reward --reward process:DIR")
     return (steps, [score >= plan.threshold for score in scores]) if steps and len(scores) == len(steps) else None

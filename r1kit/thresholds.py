@@ -10,6 +10,11 @@ CORRECT = "correct"
 ROUNDING = 1e-9  # a weighted sum may fall short by so much
 
 
+def is_right(rollout: Record) -> bool | None:
+    """Return whether a rollout was found right, None where nothing or no readable gold answer could say so."""
+    return None if rollout.get("verdict") == "gold_unparseable" else read_grade(rollout)
+
+
 class Condition(NamedTuple):
     """A mark: correct, or the least value of the reward, of one of the rewards, or of a number field."""
 
@@ -28,7 +33,7 @@ class Condition(NamedTuple):
             UserError: it lacks what is asked for.
         """
         if self.field == CORRECT:
-            return read_grade(rollout)
+            return is_right(rollout)
         value = self._value(rollout)
         return None if value is None else value >= self.least - ROUNDING
 

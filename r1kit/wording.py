@@ -79,9 +79,14 @@ def _plain(text: str) -> str:
     if not text.isascii():
         text = _RAISED.sub(lambda match: f"{'^' if match.group(1) else ' '}{match.group()} ", text)
         text = unicodedata.normalize("NFKC", text.translate(_SAME_SIGNS)).translate(_SAME_SIGNS)
-    text = _DELIMITER.sub(" ", text.casefold())
-    text = _THOUSANDS.sub(lambda match: re.sub(r"\D", "", match.group()), text)
-    return _INNER.sub(lambda match: " " if match.group(1) else "", text)
+    text = text.casefold()
+    if "$" in text or "\\" in text:
+        text = _DELIMITER.sub(" ", text)
+    if "," in text:
+        text = _THOUSANDS.sub(lambda match: re.sub(r"\D", "", match.group()), text)
+    if "'" in text or "-" in text:
+        text = _INNER.sub(lambda match: " " if match.group(1) else "", text)
+    return text
 
 
 def numbers(words: Iterable[str]) -> list[str]:

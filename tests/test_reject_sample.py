@@ -224,6 +224,13 @@ def test_steps_are_of_right_and_wrong_rollouts_alike(tmp_path):
     ]
 
 
+def test_a_chain_whose_gold_answer_cannot_be_read_is_not_labelled_wrong(tmp_path):
+    rows = scored("a", 0, verdict="gold_unparseable", rewards={"accuracy": None}, reward=None)
+    examples, report = reject(tmp_path, rows, "--steps")
+    assert examples == []
+    assert dropped(report, "not judged (no verdict)") == ("1", "1")
+
+
 def test_steps_that_were_scored_have_labels_of_their_own(tmp_path):
     rows = scored("a", 0, 0, completion="one. two. three")
     rows[0]["step_scores"] = [0.9, 0.8, 0.1]

@@ -15,6 +15,7 @@ def test_correct_is_what_the_verdict_says_else_the_accuracy():
     assert meets("correct", verdict="wrong") == [False]
     assert meets("correct", verdict=None) == [True]
     assert meets("correct", verdict=None, rewards={"format": 1.0}) == [None]
+    assert meets("correct", verdict="gold_unparseable") == [None]
 
 
 def test_a_number_is_of_the_reward_and_a_name_of_one_of_the_rewards_or_a_field():

@@ -90,7 +90,9 @@ def reject_sample(
     ] = None,
     dedup: Annotated[
         DedupScope,
-        typer.Option(help="Keep a chain of thought once: for a prompt's text, whatever its ids; in all; or not only."),
+        typer.Option(
+            help="Keep a chain of thought once: for a prompt's text, whatever its ids (prompt); in all; none: any time."
+        ),
     ] = "prompt",
     form: Annotated[
         ExampleFormat | None,
@@ -124,8 +126,9 @@ def reject_sample(
     """Make training examples of the rollouts that are worth imitating.
 
     Reads scored rollouts, those of one problem together; writes TRL's columns: messages, or prompt and completion;
-    prompt, chosen and rejected with --pairs; prompt, completions and labels with --steps. Buffers one problem. A
-    completion that was cut off or has no reward is never kept. On stderr: what each filter dropped.
+    prompt, chosen and rejected with --pairs; prompt, completions and labels with --steps. Buffers one problem. What
+    was cut off or could not be graded is dropped. On stderr: what each filter dropped. Labels are those of step_scores
+    where a rollout has them, else all of them say whether its answer is right.
 
     Examples:
 

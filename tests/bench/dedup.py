@@ -9,7 +9,8 @@ rows. Then `--dedup exact` and `--decontaminate` on 1,000,000 rows, of which 1 %
 """
 
 import json
-import os
+import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -18,116 +19,10 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from made_problems import change_numbers, make_problem, near_copy, restyle
+
 Row = dict[str, Any]
-WORDS = """
-name: Ann Ben Carla Dmitri Elena Farid Grace Hugo Ines Jonas Keiko Liam Maria Nadia Omar Priya Quinn Rosa Samir Tessa
-thing: apples books candles coins dolls eggs flowers hats jars keys lamps marbles pencils shells stamps tiles toys vases
-place: market school farm bakery library station garden museum harbour workshop village theatre
-adjective: red small old shiny wooden cheap heavy broken round painted plain rare
-time: morning afternoon evening Monday Tuesday Friday weekend summer winter holiday
-spare: quite really also again today usually nearly always perhaps certainly soon still
-"""
-CHOICES = {kind: words.split() for kind, _, words in (line.partition(": ") for line in WORDS.strip().splitlines())}
-OPENINGS = (
-    "{name} has {a} {adjective} {thing}.",
-    "{name} buys {a} {adjective} {thing} at the {place}.",
-    "On {time}, {name} counts {a} {thing} in the {place}.",
-    "There are {a} {adjective} {thing} in the {place}, and {name} looks after them.",
-    "The {place} sells {a} {thing} every {time}, as {name} noted down.",
-    "{name} and {other} share {a} {adjective} {thing}.",
-)
-MIDDLES = (
-    "{other} gives {name} {b} more {thing} on {time}.",
-    "Then {b} of the {thing} are lost near the {place}.",
-    "Each of the {thing} costs {b} dollars at the {place}.",
-    "In the {time}, {other} takes {b} {adjective} {thing} away.",
-    "A box from the {place} holds {b} {thing}, and {other} opens {c} boxes.",
-    "Every {time} {name} paints {b} {adjective} {thing} for {other}.",
-    "{other} has {b} times as many {thing} as {name} had at the {place}.",
-    "Nobody at the {place} knows where the other {adjective} {thing} went.",
-    "It takes {b} minutes to carry {c} {thing} to the {place}.",
-    "After the {time}, {name} walks {b} miles to the {place} with {other}.",
-)
-QUESTIONS = (
-    "How many {thing} does {name} have now?",
-    "How many {thing} are left at the {place}?",
-    "What do all the {thing} cost together, in dollars?",
-    "Find the number of {adjective} {thing} that {other} needs.",
-    "If ${x} + {b} = {c}{x}$, what is ${x}$?",
-    "How much longer does {other} have to work in the {place}?",
-)
-
-
-def make_problem(chance: Random) -> str:
-    """Return a problem of three to six sentences."""
-    name, other = chance.sample(CHOICES["name"], 2)
-    words = {"name": name, "other": other, "thing": chance.choice(CHOICES["thing"]), "x": chance.choice("xyzn")}
-    told = [chance.choice(OPENINGS), *chance.sample(MIDDLES, chance.randint(1, 4)), chance.choice(QUESTIONS)]
-    return " ".join(sentence.format(**words, **_fillers(chance)) for sentence in told)
-
-
-def _fillers(chance: Random) -> dict[str, Any]:
-    words = {kind: chance.choice(CHOICES[kind]) for kind in ("place", "adjective", "time")}
-    return {**words, **{letter: chance.randint(2, 99) for letter in "abc"}}
-
-
-def near_copy(text: str, chance: Random) -> str:
-    """Return a copy that says the same in other words or in another order, case and punctuation changed as well."""
-    edit = chance.choice((change_words, leave_out, add_words, move_sentence))
-    return restyle(edit(text, chance), chance)
-
-
-def restyle(text: str, chance: Random) -> str:
-    """Return a text in other case and punctuation."""
-    text = chance.choice((str, str.upper, str.lower, str.title))(text)
-    text = chance.choice((text, text.replace(". ", "\u2014"), text.replace(". ", ";  "), text.replace(",", "")))
-    return chance.choice((text, f"  {text}\n", text.replace(" ", "  "), text.removesuffix("?") + "..."))
-
-
-def change_words(text: str, chance: Random) -> str:
-    """Return a text with one or two words changed."""
-    words = text.split()
-    for place in chance.sample(_plain(words), chance.randint(1, 2)):
-        words[place] = chance.choice(CHOICES["spare"])
-    return " ".join(words)
-
-
-def leave_out(text: str, chance: Random) -> str:
-    """Return a text without one of its words."""
-    words = text.split()
-    del words[chance.choice(_plain(words))]
-    return " ".join(words)
-
-
-def add_words(text: str, chance: Random) -> str:
-    """Return a text with one or two words more."""
-    words = text.split()
-    for _ in range(chance.randint(1, 2)):
-        words.insert(chance.choice(_plain(words)), chance.choice(CHOICES["spare"]))
-    return " ".join(words)
-
-
-def move_sentence(text: str, chance: Random) -> str:
-    """Return a text with two of its sentences exchanged, the question apart."""
-    *told, question = text.replace("? ", "?| ").replace(". ", ".| ").split("| ")
-    if len(told) < 2:
-        return add_words(text, chance)
-    i, j = chance.sample(range(len(told)), 2)
-    told[i], told[j] = told[j], told[i]
-    return " ".join([*told, question])
-
-
-def _plain(words: list[str]) -> list[int]:
-    return [i for i, word in enumerate(words) if word.isalpha()]
-
-
-def change_numbers(text: str, chance: Random) -> str:
-    """Return a text with its first or last number changed."""
-    words = text.split()
-    places = [i for i, word in enumerate(words) if word.strip("$.,?").isdigit()]
-    place = chance.choice((places[0], places[-1]))
-    words[place] = str(int(words[place].strip("$.,?")) + chance.randint(1, 9))
-    return " ".join(words)
 
 
 def make_rows(count: int, seed: int = 0) -> Iterator[Row]:
@@ -183,11 +78,21 @@ class Cost(NamedTuple):
 
 def run(*arguments: str | Path) -> Cost:
     """Run a Python program; return its cost."""
-    start = time.perf_counter()
-    pid = os.posix_spawn(sys.executable, [sys.executable, *map(str, arguments)], os.environ)
-    _, status, usage = os.wait4(pid, 0)
-    assert status == 0, arguments
-    return Cost(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    peak = 0
+    with subprocess.Popen([sys.executable, *map(str, arguments)]) as process:
+        while process.poll() is None:
+            peak = max(peak, peak_memory(process.pid))
+            time.sleep(0.02)
+    assert process.returncode == 0, arguments
+    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Cost(seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, peak / 1024)
+
+
+def peak_memory(pid: int) -> int:
+    """Return the most memory that a process had, in KB; its ru_maxrss would count what its parent had."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
 
 
 def write(rows: Iterator[Row], path: Path) -> Path:
@@ -239,7 +144,7 @@ def say(text: str) -> None:
 
 def drop_near(library: str, path: Path) -> None:
     """Drop near duplicates with one library or the other; runs in a process of its own."""
-    from r1kit.dedup import BANDS, ROWS, NearSeen, keyed_shingles
+    from r1kit.dedup import BANDS, ROWS, NearSeen
     from r1kit.jsonl import read_records
 
     seen = NearSeen()
@@ -247,9 +152,9 @@ def drop_near(library: str, path: Path) -> None:
         from datasketch import MinHash, MinHashLSH
 
         class DatasketchSeen(NearSeen):
-            def signature(self, wording):
+            def signature(self, shingles):
                 signature = MinHash(num_perm=BANDS * ROWS)
-                signature.update_batch([shingle.encode() for shingle in keyed_shingles(wording)])
+                signature.update_batch([shingle.encode() for shingle in shingles])
                 return signature
 
         seen = DatasketchSeen()
