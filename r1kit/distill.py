@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from r1kit.distill_plan import DistillPlan, check_distill_plan
 from r1kit.engines import Sampling
+from r1kit.errors import UserError
 from r1kit.grader import Grader
 from r1kit.grpo import adapter
 from r1kit.jsonl import Record, read_records
@@ -86,11 +87,18 @@ def write_traces(problems: list[Record], plan: DistillPlan, folder: Path) -> Non
     """Make examples of the teacher's chains of thought: sample, grade and choose, each where it is not done yet.
 
     Traces that are given may be rollouts, scored rollouts, or examples.
+
+    Raises:
+        UserError: a file of traces that is given holds none.
     """
-    folder.mkdir(exist_ok=True)
     rollouts, scored, examples = (folder / name for name in (ROLLOUTS, SCORED, EXAMPLES))
+    if examples.exists():
+        return
     source = iter(read_records(plan.trace_file)) if plan.trace_file else iter(())
     first = list(islice(source, 1))
+    if plan.trace_file and not first:
+        raise UserError(plan.trace_file, "holds no traces", "give another file")
+    folder.mkdir(exist_ok=True)
     given = chain(first, source)
     is_scored, is_rollout = (bool(first) and name in first[0] for name in ("rewards", "sample"))
     if first and not is_rollout:
@@ -201,7 +209,7 @@ def new_teacher_trainer(
     gpu, own = torch.cuda.is_available(), plan.student
     teacher, _ = load_model(plan.teacher, own.dtype)
     settings = own.trl_settings(model.num_parameters(), process_count(), gpu)
-    mine = settings["per_device_train_batch_size"]
+    mine = _whole_batch(settings["per_device_train_batch_size"], len(rows))
     most = max(1, own.budget(gpu) // longest)
     settings["per_device_train_batch_size"] = next(k for k in range(min(most, mine), 0, -1) if mine % k == 0)
     trainer = TeacherTrainer(
@@ -222,6 +230,14 @@ def new_teacher_trainer(
     check_launch(trainer.accelerator)
     trainer.remove_callback(PrinterCallback)
     return trainer
+
+
+def _whole_batch(rows: int, count: int) -> int:
+    """Return how many rows of a step each process takes: fewer where all `count` do not make a batch for TRL."""
+    most = max(1, count // process_count())
+    if most < rows:
+        say(f"warning: there are {count} rows to train on, so that a step takes {most * process_count()}")
+    return min(rows, most)
 
 
 def cost_line(folder: Path, seconds: float) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from r1kit.engines.opening import EngineOptions
 from r1kit.errors import UsageError, UserError
+from r1kit.jsonl import is_stream
 from r1kit.model import resolve_model
 from r1kit.reward_spec import RewardPart
 from r1kit.sft_plan import FLAGS, SftPlan
@@ -69,10 +70,13 @@ def check_distill_plan(plan: DistillPlan) -> None:
     """Refuse what cannot run, before a model is loaded.
 
     Raises:
-        UserError: the teacher is neither a model nor a file, or has another vocabulary than its student.
-        UsageError: the method needs a teacher that is a model.
+        UserError: the teacher is neither a model nor a file, or has another vocabulary than its student; the file of
+            traces is not there.
+        UsageError: the method needs a teacher that is a model and here, or a temperature.
     """
     resolve_model(plan.student.model)
+    if plan.traces and not is_stream(plan.traces) and not Path(plan.traces).exists():
+        raise UserError(plan.traces, "no such file", "name one of rollouts, scored or not, or of examples")
     needs_model = plan.method != "traces" or plan.trace_file is None
     if needs_model and Path(plan.teacher).is_file():
         what = f"{plan.method} needs a teacher that is a model, and {plan.teacher} is a file"
@@ -83,6 +87,9 @@ def check_distill_plan(plan: DistillPlan) -> None:
         return
     if plan.options.engine == "openai":
         raise UsageError("--engine", f"{plan.method} needs the teacher's weights here", "say --method traces")
+    if not plan.student.temperature:
+        what = f"{plan.method} compares distributions, and at 0 there are none"
+        raise UsageError("--temperature", what, "say one above 0, or --method traces")
     _check_vocabularies(plan)
 
 
@@ -90,10 +97,20 @@ def _check_vocabularies(plan: DistillPlan) -> None:
     from r1kit.model import load_tokenizer
 
     teacher, student = load_tokenizer(plan.teacher), load_tokenizer(plan.student.model)
+    widths = [_logits_of(name) for name in (plan.teacher, plan.student.model)]
     difference = vocabulary_difference(teacher, student)
+    if not difference and widths[0] != widths[1]:
+        difference = f"{widths[0]:,} and {widths[1]:,} logits"
     if difference:
         what = f"teacher and student have different vocabularies ({difference}), and {plan.method} compares the two"
         raise UserError("--student", what, "say --method traces, which works with any")
+
+
+def _logits_of(name: str) -> int:
+    """Return how many logits a model has: embeddings are padded to more than the tokens, by one size otherwise."""
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(resolve_model(name)).get_text_config().vocab_size
 
 
 def vocabulary_difference(teacher: "PreTrainedTokenizerBase", student: "PreTrainedTokenizerBase") -> str:

@@ -74,10 +74,10 @@ def attend(
     packed: PackedExamples = kwargs["packed"]
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     dropout = dropout if module.training else 0.0
-    states = [part[0].transpose(0, 1) for part in (query, key, value)]
+    query, key, value = (states[0].transpose(0, 1) for states in (query, key, value))
     if softcap is None and dropout == 0 and takes_ragged_rows(query):
-        return _attend_ragged(*states, packed, scaling, sliding_window).unsqueeze(0), None
-    parts = [part.split([len(rows.back) for rows in packed.bins]) for part in states]
+        return _attend_ragged(query, key, value, packed, scaling, sliding_window).unsqueeze(0), None
+    parts = [states.split([len(rows.back) for rows in packed.bins]) for states in (query, key, value)]
     found = []
     for number, rows in enumerate(packed.bins):
         q, k, v = (rows.spread(part[number]) for part in parts)

@@ -11,7 +11,9 @@ from typer.main import get_command
 from r1kit.algorithms import AlgorithmName
 from r1kit.cli import app
 
-COMMANDS = ("data", "rollout", "reward", "vote", "reject-sample", "eval", "compute-optimal", "grpo")
+COMMANDS = (
+    "data", "rollout", "reward", "vote", "reject-sample", "eval", "compute-optimal", "grpo", "sft", "distill",
+)  # fmt: skip
 HEAVY = ("torch", "transformers", "trl", "datasets", "sympy", "numpy", "math_verify", "rich", "vllm")
 
 

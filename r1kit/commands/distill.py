@@ -39,6 +39,7 @@ from r1kit.commands.options import (
     TooLongRows,
     Url,
 )
+from r1kit.errors import UsageError
 
 
 def distill(
@@ -114,20 +115,19 @@ def distill(
 
         r1kit distill --teacher out/r1 --student student --method on-policy --steps 200 problems.jsonl
     """
+    for flag, value in (("--teacher", teacher), ("--student", student)):
+        if not value:
+            raise UsageError(flag, "is not said", "say --teacher MODEL --student MODEL")
     from r1kit.data import read_problem_list
     from r1kit.distill import train_distill
     from r1kit.distill_plan import DISTILL_FLAGS, DistillPlan
     from r1kit.engines.opening import EngineOptions, engine_settings
-    from r1kit.errors import UsageError
     from r1kit.grpo_plan import parse_settings
     from r1kit.held_out import default_held_out
     from r1kit.reward_spec import parse_rewards
     from r1kit.sft_plan import FLAGS, SftPlan
     from r1kit.thresholds import parse_threshold
 
-    for flag, value in (("--teacher", teacher), ("--student", student)):
-        if not value:
-            raise UsageError(flag, "is not said", "say --teacher MODEL --student MODEL")
     config, flags = ("SFTConfig", FLAGS) if method == "traces" else ("DistillationConfig", DISTILL_FLAGS)
     # fmt: off
     training = SftPlan(
