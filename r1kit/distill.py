@@ -100,8 +100,8 @@ def write_traces(problems: list[Record], plan: DistillPlan, folder: Path) -> Non
         raise UserError(plan.trace_file, "holds no traces", "give another file")
     folder.mkdir(exist_ok=True)
     given = chain(first, source)
-    is_scored, is_rollout = (bool(first) and name in first[0] for name in ("rewards", "sample"))
-    if first and not is_rollout:
+    is_scored, is_rollout = (bool(first) and name in first[0] for name in ("rewards", "finish_reason"))
+    if first and not is_scored and not is_rollout:  # examples; reject-sample leaves them their sample and reward
         _finish(examples, given, {})
         return
     if not first and not rollouts.exists():

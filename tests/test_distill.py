@@ -10,15 +10,23 @@ import sys
 import time
 
 import pytest
-from conftest import lines, r1kit, write_jsonl
+from conftest import lines, write_jsonl
+
+from r1kit.data import read_problem_list
+from r1kit.distill import train_distill, write_traces
+from r1kit.distill_plan import DistillPlan
+from r1kit.errors import UserError
+from r1kit.sft_plan import SftPlan
+from r1kit.thresholds import parse_threshold
 
 METHODS = ("traces", "logits", "on-policy")
 STAGES = ("rollouts.jsonl", "scored.jsonl", "examples.jsonl")
 TRAINING = ("--steps", 4, "--batch-size", 8, "--save-every", 1, "--held-out-share", 0)
 SAMPLING = ("-n", 2, "--max-tokens", 32)
-FLAGS = (
-    "--teacher", "base", "--student", "student", *TRAINING, *SAMPLING, "--keep", 2, "--threshold", "format=0",
-)  # fmt: skip  # the base is seldom right
+FLAGS = (  # the base is seldom right; its completions come in portions, so that a kill can hit amid them
+    "--teacher", "base", "--student", "student", *TRAINING, *SAMPLING, "--sample-batch-size", 4,
+    "--keep", 2, "--threshold", "format=0",
+)  # fmt: skip
 
 
 def start(problems, folder, *more):
@@ -51,12 +59,25 @@ def problems(tmp_path_factory):
     return write_jsonl(tmp_path_factory.mktemp("problems") / "problems.jsonl", rows)
 
 
+def invoke(*arguments):
+    """Run the command line in this process, which has the libraries; return what it said."""
+    from typer.testing import CliRunner
+
+    from r1kit.cli import app
+
+    run = CliRunner().invoke(app, list(map(str, arguments)))
+    assert run.exit_code == 0, (run.stderr, run.exception)
+    return run.stderr
+
+
 @pytest.fixture(scope="module")
 def runs(problems, tmp_path_factory):
-    """Return a folder of each method's run, and what the runs said; the three run at once."""
+    """Return a folder of each method's run, and what the runs said; the first is a process of its own."""
     folders = {method: tmp_path_factory.mktemp("runs") / method for method in METHODS}
-    processes = {method: start(problems, folder, "--method", method) for method, folder in folders.items()}
-    return folders, {method: finish(process) for method, process in processes.items()}
+    said = {"traces": finish(start(problems, folders["traces"]))}
+    for method in METHODS[1:]:
+        said[method] = invoke("distill", problems, *FLAGS, "-o", folders[method], "--method", method)
+    return folders, said
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -99,13 +120,12 @@ def test_the_cost_is_said_at_the_end(runs):
 def test_the_single_commands_make_the_same_student(runs, problems, tmp_path):
     rollouts, scored, examples, student = (tmp_path / name for name in (*STAGES, "student"))
     for command in (
-        ("rollout", "--model", "base", problems, *SAMPLING, "-o", rollouts),
+        ("rollout", "--model", "base", problems, *SAMPLING, "--batch-size", 4, "-o", rollouts),
         ("reward", rollouts, "-o", scored),
         ("reject-sample", scored, "--format", "prompt-completion", *FLAGS[-4:], "-o", examples),
         ("sft", "--model", "student", examples, *TRAINING, "-o", student),
     ):
-        run = r1kit(*command)
-        assert run.returncode == 0, run.stderr
+        invoke(*command)
     folder = runs[0]["traces"]
     for path in (rollouts, scored, examples):
         assert path.read_bytes() == (folder / "traces" / path.name).read_bytes()
@@ -114,26 +134,12 @@ def test_the_single_commands_make_the_same_student(runs, problems, tmp_path):
     assert cards[0]["data_hash"] == cards[1]["data_hash"]
 
 
-def test_another_run_in_the_folder_is_not_overwritten(runs, problems):
-    folder = runs[0]["traces"]
-    before = weights(folder)
-    process = start(problems, folder)
-    assert process.communicate()[1] == (
-        f"r1kit distill: error: {folder}: holds another run; say --resume, --overwrite, or another folder with -o\n"
-    )
-    assert process.returncode == 1
-    assert weights(folder) == before
-
-
 # --- the stages and the training, one by one, in this process
 
 
 @pytest.fixture
 def plan(problems):
     """Return the plan of the runs, with a method and what else differs."""
-    from r1kit.distill_plan import DistillPlan
-    from r1kit.sft_plan import SftPlan
-    from r1kit.thresholds import parse_threshold
 
     def make(method="traces", teacher="base", seed=0, **more):
         own = SftPlan("student", steps=4, batch_size=8, save_every=1, held_out_share=0.0, max_tokens=32, seed=seed)
@@ -146,8 +152,6 @@ def plan(problems):
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("as_teacher", [True, False])
 def test_traces_that_are_given_give_the_same_examples(runs, plan, tmp_path, stage, as_teacher):
-    from r1kit.distill import write_traces
-
     made = runs[0]["traces"] / "traces"
     given = {"teacher": made / stage} if as_teacher else {"traces": str(made / stage)}
     write_traces([], plan(**given), tmp_path / "traces")
@@ -157,8 +161,6 @@ def test_traces_that_are_given_give_the_same_examples(runs, plan, tmp_path, stag
 
 
 def test_what_is_given_is_chosen_from_as_the_plan_says(runs, plan, tmp_path):
-    from r1kit.distill import write_traces
-
     scored = runs[0]["traces"] / "traces" / "scored.jsonl"
     write_traces([], plan(teacher=scored, keep=1), tmp_path / "traces")
     rows = lines((tmp_path / "traces" / "examples.jsonl").read_text())
@@ -166,21 +168,26 @@ def test_what_is_given_is_chosen_from_as_the_plan_says(runs, plan, tmp_path):
 
 
 def test_a_student_of_given_examples_is_that_of_the_run(runs, plan, tmp_path):
-    from r1kit.distill import train_distill
-
     made = runs[0]["traces"]
     train_distill([], [], plan(teacher=made / "traces" / "examples.jsonl"), tmp_path / "run")
     assert weights(tmp_path / "run") == weights(made)
 
 
 def test_fewer_rows_than_a_batch_are_trained_on_together(plan, tmp_path, capsys):
-    from r1kit.distill import train_distill
-
     rows = [{"id": str(i), "prompt": f"What is {i} + 1?", "completion": f" {i + 1}"} for i in range(5)]
     examples = write_jsonl(tmp_path / "examples.jsonl", rows)
     train_distill([], [], plan("logits", traces=str(examples)), tmp_path / "run")
     assert [step for step, _ in losses(tmp_path / "run")] == [1, 2, 3, 4]
     assert "warning: there are 5 rows to train on, so that a step takes 5\n" in capsys.readouterr().err
+
+
+def test_another_run_in_the_folder_is_not_overwritten(runs, plan):
+    folder = runs[0]["traces"]
+    before = weights(folder)
+    with pytest.raises(UserError) as error:
+        train_distill([], [], plan(), folder)
+    assert str(error.value) == f"{folder}: holds another run; say --resume, --overwrite, or another folder with -o"
+    assert weights(folder) == before
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -189,36 +196,25 @@ def test_fewer_rows_than_a_batch_are_trained_on_together(plan, tmp_path, capsys)
     [({"keep": 1}, "keep 2, not 1"), ({"seed": 1}, "seed 0, not 1"), ({"beta": 0.5}, "beta None, not 0.5")],
 )
 def test_changed_settings_are_refused_by_name(runs, problems, plan, method, change, said):
-    from r1kit.data import read_problem_list
-    from r1kit.distill import train_distill
-    from r1kit.errors import UserError
-
     folder = runs[0][method]
     with pytest.raises(UserError) as error:
-        train_distill(read_problem_list(str(problems)), [], plan(method, **change), folder, resume=True)
+        train_distill(read_problem_list(str(problems), "train"), [], plan(method, **change), folder, resume=True)
     assert str(error.value) == (f"{folder}: the run has {said}; resume with the same settings, or say --overwrite")
 
 
 def test_other_problems_are_another_run(runs, problems, plan):
-    from r1kit.data import read_problem_list
-    from r1kit.distill import train_distill
-    from r1kit.errors import UserError
-
     with pytest.raises(UserError, match="the run has data_hash "):
-        train_distill(read_problem_list(str(problems))[1:], [], plan(), runs[0]["traces"], resume=True)
+        train_distill(read_problem_list(str(problems), "train")[1:], [], plan(), runs[0]["traces"], resume=True)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_goes_on_from_any_of_its_checkpoints(runs, problems, plan, tmp_path, method):
     """A copy of the run without its last step: what a kill after step 3 leaves."""
-    from r1kit.data import read_problem_list
-    from r1kit.distill import train_distill
-
     folder = tmp_path / "stopped"
     shutil.copytree(runs[0][method], folder)
     shutil.rmtree(folder / "checkpoints" / "checkpoint-4")
     (folder / "model.safetensors").unlink()
-    train_distill(read_problem_list(str(problems)), [], plan(method), folder, resume=True)
+    train_distill(read_problem_list(str(problems), "train"), [], plan(method), folder, resume=True)
     assert weights(folder) == weights(runs[0][method])
     assert losses(folder) == losses(runs[0][method])
 

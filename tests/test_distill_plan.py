@@ -57,8 +57,8 @@ def saved(model, tokenizer, folder):
 def test_vocabularies_of_two_lengths_are_refused(longer, method):
     count = len(load_tokenizer("base"))
     assert refusal(method, teacher=longer) == (
-        f"--student: teacher and student have different vocabularies ({count + 1:,} and {count:,} tokens), and {method} "
-        "compares the two; say --method traces, which works with any",
+        f"--student: teacher and student have different vocabularies ({count + 1:,} and {count:,} tokens), and "
+        f"{method} compares the two; say --method traces, which works with any",
         1,
     )
     assert is_accepted("traces", teacher=longer)
@@ -120,7 +120,9 @@ def test_a_server_gives_no_distribution(method):
 
 @pytest.mark.parametrize("method", ["logits", "on-policy"])
 def test_a_temperature_of_0_leaves_nothing_to_compare(method):
-    line = f"--temperature: {method} compares distributions, and at 0 there are none; say one above 0, or --method traces"
+    line = (
+        f"--temperature: {method} compares distributions, and at 0 there are none; say one above 0, or --method traces"
+    )
     assert refusal(method, temperature=0.0) == (line, 2)
     check_distill_plan(DistillPlan("traces", "base", SftPlan("student", temperature=0.0)))
 
@@ -145,7 +147,7 @@ def test_beta_is_the_methods_own_unless_it_is_said():
 
 
 def test_settings_that_are_flags_are_refused():
-    with pytest.raises(UsageError, match="--set: beta has a flag of its own; say --beta$"):
+    with pytest.raises(UsageError, match=r"^--set: beta has a flag of its own; say --beta$"):
         parse_settings(["beta=0.5"], "DistillationConfig", DISTILL_FLAGS)
 
 
@@ -175,4 +177,3 @@ def test_bad_input_is_one_line_and_leaves_nothing_in_the_way(longer, tmp_path, f
     assert run.stdout == ""
     assert run.stderr == f"r1kit distill: error: {line.format(**names)}\n"
     assert {path.name for path in (tmp_path / "run").glob("*")} <= {"run.json"}
-

@@ -10,7 +10,7 @@ from r1kit.data import EMBEDDED, read_problems
 from r1kit.embedded.arith import make_problem
 from r1kit.embedded.corpus import answer_arith, documents
 from r1kit.embedded.problems import FOLDER, held_out_prompts, make_files
-from r1kit.model import BASE_FOLDER, load_model
+from r1kit.model import BASE_FOLDER, EMBEDDED_MODELS, load_model, load_tokenizer
 from r1kit.prompts import STEP_BY_STEP
 
 
@@ -77,6 +77,31 @@ def test_the_base_is_small_and_its_heads_fit_vllm():
     assert model.num_parameters() <= 3_000_000
     assert (model.config.model_type, model.config.head_dim) == ("llama", 64)
     assert tokenizer.is_fast
+
+
+def test_the_student_is_smaller_and_shares_the_bases_vocabulary():
+    (base, tokens), (student, others) = load_model("base"), load_model("student")
+    assert student.num_parameters() < base.num_parameters() / 5
+    assert student.config.head_dim == 64
+    assert others.get_vocab() == tokens.get_vocab()
+
+
+def test_the_students_log_is_of_the_program():
+    """The first line of its log, made again: same corpus, same tokenizer, same seed, same loss."""
+    from r1kit.embedded import pretrain
+
+    folder = EMBEDDED_MODELS["student"]
+    log = [json.loads(line) for line in (folder / "pretrain.jsonl").open()]
+    assert (
+        "--layers 2 --width 64 --tokenizer base --steps 1200"
+        in json.loads((folder / "r1kit.json").read_text())["command"]
+    )
+    tokenizer = load_tokenizer("base")
+    data = pretrain.batches(documents(2, held_out_prompts()), tokenizer)
+    steps = pretrain.train(pretrain.new_model(2, tokenizer, layers=2, width=64), data, steps=1200, decay=0.4)
+    again = list(islice(steps, int(log[0]["step"])))[-1]
+    assert again["tokens"] == log[0]["tokens"]
+    assert again["loss"] == pytest.approx(log[0]["loss"], rel=1e-2)
 
 
 @pytest.mark.parametrize(
