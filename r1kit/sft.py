@@ -239,9 +239,8 @@ def run_training(
     """
     steps = steps_of(trainer)
     lines = SftLines(trainer, test, test_rows, plan.eval_every or steps, steps)
-    callback = RunCallback(
-        folder, RunView(f"{card['command']} {plan.model}", steps, SFT_READINGS), lines.line, card, is_main()
-    )
+    view = RunView(f"{card['command']} {plan.model}", steps, SFT_READINGS)
+    callback = RunCallback(folder, view, lines.line, card, is_main())
     trainer.add_callback(callback)
     say(f"{steps} steps of {plan.batch_size} examples, {len(trainer.train_dataset)} in all; {folder}")
     if checkpoint and checkpoint_step(checkpoint) >= steps:  # transformers would take one step more
@@ -259,9 +258,8 @@ def steps_of(trainer: Any) -> int:
     args = trainer.args
     if args.max_steps > 0:
         return args.max_steps
-    return math.ceil(
-        args.num_train_epochs * -(-len(trainer.get_train_dataloader()) // args.gradient_accumulation_steps)
-    )
+    batches = len(trainer.get_train_dataloader())
+    return math.ceil(args.num_train_epochs * math.ceil(batches / args.gradient_accumulation_steps))
 
 
 class SftLines:

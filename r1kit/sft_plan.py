@@ -2,9 +2,10 @@
 
 from dataclasses import asdict, dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-from r1kit.errors import UserError
+from r1kit.errors import UsageError, UserError
 from r1kit.processes import process_count
 from r1kit.prompts import PromptStyle
 from r1kit.sft_rows import TooLong
@@ -99,7 +100,7 @@ class SftPlan:
             "save_total_limit": 2,
             "max_steps": self.steps or -1,
             "num_train_epochs": self.epochs,
-            "per_device_train_batch_size": -(-self.batch_size // processes),
+            "per_device_train_batch_size": self.batch_size // processes,
             "learning_rate": self.rate(parameters),
             "seed": self.seed,
             "bf16": self.dtype == "bfloat16",
@@ -117,8 +118,16 @@ def check_sft_plan(plan: SftPlan) -> None:
     """Refuse what cannot run, before a model is loaded.
 
     Raises:
-        UserError: something is not installed, or a file is not there.
+        UserError: something is not installed.
+        UsageError: the processes cannot share a batch, or a file is not there.
     """
+    count = process_count()
+    if plan.batch_size % count:
+        what = f"{plan.batch_size} cannot be shared by {count} processes"
+        nearest = max(1, round(plan.batch_size / count)) * count
+        raise UsageError("--batch-size", what, f"the nearest is {nearest}")
+    if plan.chat_template and not Path(plan.chat_template).is_file():
+        raise UsageError("--chat-template", f"no file {plan.chat_template}", "name a Jinja file")
     if plan.lora_rank and find_spec("peft") is None:
         raise UserError("--lora-rank", "peft is not installed", "pip install 'r1kit[lora]'")
     for tracker in plan.report_to:

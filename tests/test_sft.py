@@ -11,7 +11,8 @@ import time
 import pytest
 from conftest import lines, r1kit, write_jsonl
 
-from r1kit.sft_plan import SftPlan
+from r1kit.errors import UsageError
+from r1kit.sft_plan import SftPlan, check_sft_plan
 
 FLAGS = ("--model", "base", "--batch-size", 8, "--learning-rate", 1e-3, "--held-out-share", 0.1)
 
@@ -122,8 +123,8 @@ def test_a_run_goes_on_with_its_own_settings_and_examples_alone(rows, tmp_path):
     run = r1kit("sft", *FLAGS, others, *flags, "--resume")
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1] == (
-        f"r1kit sft: error: {tmp_path}/run: the run has 60 other examples than these 50; resume with the same examples, "
-        "or say --overwrite"
+        f"r1kit sft: error: {tmp_path}/run: the run has 60 other examples than these 50; "
+        "resume with the same examples, or say --overwrite"
     )
 
 
@@ -132,7 +133,8 @@ def test_rows_that_are_no_examples_are_named(tmp_path, row):
     run = r1kit("sft", *FLAGS, "-", "-o", tmp_path / "run", stdin=json.dumps(row) + "\n")
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1] == (
-        'r1kit sft: error: <stdin>:1: neither "messages" nor "prompt" and "completion"; r1kit reject-sample writes such rows'
+        'r1kit sft: error: <stdin>:1: neither "messages" nor "prompt" and "completion"; '
+        "r1kit reject-sample writes such rows"
     )
 
 
@@ -165,6 +167,14 @@ def test_rates_are_those_of_r1s_distilled_models_by_size():
     assert SftPlan("m", lora_rank=8).rate(7_000_000_000) == pytest.approx(8e-4)
     assert SftPlan("m", learning_rate=3e-5).rate(1_200_000) == 3e-5
     assert (plan.window(131_072), plan.window(1024), SftPlan("m", max_length=50).window(1024)) == (32_768, 1024, 50)
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(UsageError, match="--batch-size: 64 cannot be shared by 3 processes; the nearest is 63"):
+        check_sft_plan(SftPlan("base"))
+    with pytest.raises(UsageError, match="--chat-template: no file nothing; name a Jinja file"):
+        check_sft_plan(SftPlan("base", batch_size=3, chat_template="nothing"))
 
 
 def test_a_setting_that_has_a_flag_is_refused(rows, tmp_path):
