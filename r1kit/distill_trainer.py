@@ -70,7 +70,9 @@ class TeacherTrainer(DistillationTrainer):
     def _sample(self, prompts: list[list[int]]) -> list[list[int]]:
         """Return the student's completions of prompts."""
         started = time.perf_counter()
-        sampling = Sampling(self.temperature, self.top_p, self.max_completion_length, self.args.seed)
+        sampling = Sampling(
+            self.temperature, self.top_p, self.max_completion_length, self.args.seed, max(0, self.top_k or 0)
+        )
         first = self.accelerator.process_index * len(prompts)
         places = {f"{self.state.global_step}/{first + row}": row for row in range(len(prompts))}
         found: list[list[int]] = [[] for _ in prompts]

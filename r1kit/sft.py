@@ -159,7 +159,11 @@ def write_examples(
 
         encoder = Encoder(tokenizer, prompting, frozenset(end_token_ids(model, tokenizer).tolist()))
         longest = plan.window(getattr(model.config.get_text_config(), "max_position_embeddings", None))
-        found = write_rows(examples, encoder, folder / ROWS, longest, plan.too_long, plan.held_out_share, plan.seed)
+        try:
+            found = write_rows(examples, encoder, folder / ROWS, longest, plan.too_long, plan.held_out_share, plan.seed)
+        except BaseException:  # a run that never began leaves its settings alone
+            remove_rows(folder)
+            raise
         say(*found.lines(longest, plan.too_long))
         _keep_report(folder / PREFLIGHT, found)
     share(None)  # the rows are there

@@ -15,6 +15,7 @@ from conftest import lines, write_jsonl
 from r1kit.data import read_problem_list
 from r1kit.distill import train_distill, write_traces
 from r1kit.distill_plan import DistillPlan
+from r1kit.engines.opening import EngineOptions
 from r1kit.errors import UserError
 from r1kit.sft_plan import SftPlan
 from r1kit.thresholds import parse_threshold
@@ -143,7 +144,8 @@ def plan(problems):
 
     def make(method="traces", teacher="base", seed=0, **more):
         own = SftPlan("student", steps=4, batch_size=8, save_every=1, held_out_share=0.0, max_tokens=32, seed=seed)
-        chosen = {"n": 2, "keep": 2, "threshold": parse_threshold("format=0"), **more}
+        options = EngineOptions(batch_size=4)
+        chosen = {"n": 2, "keep": 2, "threshold": parse_threshold("format=0"), "options": options, **more}
         return DistillPlan(method, str(teacher), own, **chosen)
 
     return make

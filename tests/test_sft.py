@@ -136,6 +136,7 @@ def test_rows_that_are_no_examples_are_named(tmp_path, row):
         'r1kit sft: error: <stdin>:1: neither "messages" nor "prompt" and "completion"; '
         "r1kit reject-sample writes such rows"
     )
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["run.json"]  # so that the next start just begins
 
 
 def test_an_adapter_is_merged_into_the_model(rows, tmp_path):
