@@ -125,6 +125,7 @@ def test_the_chat_template_marks_what_the_assistant_says():
     assert tokenizer.decode(marked) == " Yes<|endoftext|>"
 
 
+@pytest.mark.slow
 def test_the_first_steps_of_pretraining_run_and_repeat(tmp_path):
     from r1kit.embedded import pretrain
 
@@ -143,6 +144,7 @@ def test_the_first_steps_of_pretraining_run_and_repeat(tmp_path):
     assert log[1]["tokens"] > log[0]["tokens"]
 
 
+@pytest.mark.slow
 def test_the_shipped_log_is_of_the_shipped_program():
     """The first line of the log, made again: same corpus, same tokenizer, same seed, same loss."""
     from r1kit.embedded import pretrain

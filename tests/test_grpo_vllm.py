@@ -174,6 +174,7 @@ def run_grpo(folder, held_out, steps, *flags):
     return [{k: v for k, v in line.items() if "second" not in k} for line in lines((folder / "log.jsonl").read_text())]
 
 
+@pytest.mark.slow
 def test_a_run_by_the_command_line_and_one_that_was_resumed_are_the_same(tmp_path, held_out):
     whole = run_grpo(tmp_path / "whole", held_out, 4)
     assert [line["step"] for line in whole] == [1, 2, 3, 4]

@@ -63,6 +63,7 @@ def assert_same(whole, folder):
     assert (whole / "samples.jsonl").read_bytes() == (folder / "samples.jsonl").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_killed_twice_ends_with_the_same_weights(tmp_path):
     assert_same(*kill_and_resume(tmp_path, "amid a batch", 2))
 

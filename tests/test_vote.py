@@ -396,5 +396,6 @@ def peak_memory(folder, count):
     return int(run.stdout) / 1024
 
 
+@pytest.mark.slow
 def test_a_million_rollouts_take_the_memory_of_a_tenth_of_them(tmp_path):
     assert peak_memory(tmp_path, 1_000_000) < peak_memory(tmp_path, 100_000) + 8
