@@ -18,7 +18,6 @@ from r1kit.distill_plan import DistillPlan, check_distill_plan
 from r1kit.engines import Sampling
 from r1kit.errors import UserError
 from r1kit.grader import Grader
-from r1kit.grpo import adapter
 from r1kit.jsonl import Record, read_records
 from r1kit.live import say
 from r1kit.processes import check_launch, is_main, join, process_count, share
@@ -32,6 +31,7 @@ from r1kit.rollout import RolloutPlan, RolloutRun, write_rollouts
 from r1kit.run_folder import CHECKPOINTS, claim_folder, read_log
 from r1kit.sft import fine_tune, new_test, open_rows, open_student, remove_rows, train_and_save, write_examples
 from r1kit.sft_plan import check_sft_plan
+from r1kit.training_run import adapter
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -61,12 +61,13 @@ def train_distill(
     check_sft_plan(plan.student)
     check_distill_plan(plan)
     join()
-    settings = plan.as_json(content_hash(problems))
+    data_hash = content_hash(problems)
+    settings = plan.as_json(data_hash)
     checkpoint = claim_folder(folder, settings, resume, overwrite) if is_main() else None
     started = time.perf_counter()
     card = {"command": "distill", "method": plan.method, "teacher": plan.teacher}
     if plan.method == "on-policy":
-        match_on_policy(problems, held_out, plan, folder, checkpoint, card)
+        match_on_policy(problems, held_out, plan, folder, checkpoint, {**card, "data_hash": data_hash})
     else:
         if is_main():
             write_traces(problems, plan, folder / TRACES)
@@ -170,7 +171,6 @@ def match_on_policy(
     longest = max(map(len, prompts)) + plan.student.max_tokens
     rows = Dataset.from_dict({"prompt_ids": prompts})
     trainer = new_teacher_trainer(model, tokenizer, rows, longest, plan, folder)
-    card["data_hash"] = content_hash(problems)
     _match(trainer, tokenizer, style, held_out, plan, folder, checkpoint, card)
 
 

@@ -11,11 +11,10 @@ from typing import Any
 
 import torch
 from trl import DistillationTrainer
-from trl.models import unwrap_model_for_generation
 from trl.trainer.utils import pad
 
-from r1kit.engines import Request, Sampling
-from r1kit.engines.transformers import TransformersEngine
+from r1kit.drawing import draw
+from r1kit.engines import Request
 from r1kit.run_folder import checkpoint_step
 from r1kit.sampler import by_epoch
 from r1kit.sft_rows import UNTRAINED
@@ -70,21 +69,12 @@ class TeacherTrainer(DistillationTrainer):
     def _sample(self, prompts: list[list[int]]) -> list[list[int]]:
         """Return the student's completions of prompts."""
         started = time.perf_counter()
-        sampling = Sampling(
-            self.temperature, self.top_p, self.max_completion_length, self.args.seed, max(0, self.top_k or 0)
-        )
         first = self.accelerator.process_index * len(prompts)
         places = {f"{self.state.global_step}/{first + row}": row for row in range(len(prompts))}
         found: list[list[int]] = [[] for _ in prompts]
-        with unwrap_model_for_generation(
-            self.model_wrapped,
-            self.accelerator,
-            gather_deepspeed3_params=self.args.ds3_gather_for_generation,
-            gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
-        ) as model:
-            engine = TransformersEngine(model, self._tokenizer, len(prompts))
-            for request, completion in engine.complete([Request(k, prompts[r]) for k, r in places.items()], sampling):
-                found[places[request.key]] = completion.token_ids
+        requests = [Request(key, prompts[row]) for key, row in places.items()]
+        for request, completion in draw(self, self._tokenizer, requests):
+            found[places[request.key]] = completion.token_ids
         self._seen["seconds/generate"] += time.perf_counter() - started
         self._seen["tokens/generate"] += sum(map(len, found))
         return found

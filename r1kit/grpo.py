@@ -12,7 +12,7 @@ from r1kit.data import read_problem_list
 from r1kit.engines import Sampling
 from r1kit.engines.vllm_training import prepare_vllm
 from r1kit.errors import UserError
-from r1kit.evaluate import Metrics, format_table, measure
+from r1kit.evaluate import Metrics, measure
 from r1kit.grader import Grader
 from r1kit.grpo_plan import GrpoPlan, check_plan
 from r1kit.held_out import HeldOut
@@ -25,7 +25,15 @@ from r1kit.prompts import Prompting, PromptStyle, render_prompt
 from r1kit.records import content_hash
 from r1kit.rewards import JUDGED, REWARDS
 from r1kit.rollout import RolloutPlan, style_of
-from r1kit.run_folder import CHECKPOINTS, checkpoint_step, claim_folder, read_log
+from r1kit.run_folder import CHECKPOINTS, claim_folder, read_log
+from r1kit.training_run import (
+    adapter,
+    end_where_interrupted,
+    measurable,
+    report_change,
+    take_steps,
+    trained_model,
+)
 from r1kit.verdict import judge_rollout, kind_of
 
 if TYPE_CHECKING:
@@ -107,9 +115,7 @@ def train_grpo(
     card = _card(problems, style, plan)
     trainer, grader = new_trainer(model, tokenizer, problems, rewards, style, plan, folder)
     checkpoint = share(checkpoint)
-    if held_out and is_spread(trainer):
-        say("no process has the whole model, so held-out problems are not measured here; r1kit eval does it afterwards")
-        held_out = []
+    held_out = measurable(held_out, trainer)
     sampling = Sampling(plan.temperature, 1.0, plan.max_tokens, plan.seed)
     test = HeldOut(held_out, tokenizer, style, RolloutPlan(plan.eval_samples, sampling), plan.sandbox, folder)
     groups = plan.batch_size // plan.n
@@ -117,16 +123,10 @@ def train_grpo(
     before = test.measure("eval-before.jsonl", model)
     test.forget("eval-after.jsonl")  # of a run that is made longer
     callback = _watch(trainer, grader, plan, folder, card)
-    if checkpoint and checkpoint_step(checkpoint) >= plan.steps:  # transformers would take one step more
-        trainer._load_from_checkpoint(str(checkpoint))
-    else:
-        with callback.watching():
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    take_steps(trainer, callback, checkpoint, plan.steps)
     if is_main():
         draw_png(read_log(folder), folder / CURVES)
-    if callback.interrupted:
-        say(f"stopped after step {trainer.state.global_step}; go on with --resume")
-        raise KeyboardInterrupt
+    end_where_interrupted(trainer, callback)
 
     say(*rewards.warnings())
     trained, weights = trained_model(trainer)
@@ -187,15 +187,6 @@ def new_trainer(
     return trainer, grader
 
 
-def adapter(rank: int | None) -> Any:
-    """Return the settings of an adapter on all linear layers, None where the whole model is trained."""
-    if rank is None:
-        return None
-    from peft import LoraConfig
-
-    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
-
-
 def _watch(
     trainer: "ReasoningTrainer", grader: "RolloutGrader", plan: GrpoPlan, folder: Path, card: dict[str, Any]
 ) -> "RunCallback":
@@ -209,20 +200,6 @@ def _watch(
     callback = RunCallback(folder, view, steps.line, card, is_main())
     trainer.add_callback(callback)
     return callback
-
-
-def is_spread(trainer: "ReasoningTrainer") -> bool:
-    """Tell whether the model of a run is spread over its processes."""
-    return trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
-
-
-def trained_model(trainer: "ReasoningTrainer") -> "tuple[PreTrainedModel, dict[str, Any] | None]":
-    """Return the model of a run that ended, an adapter merged into it; its weights where processes share them."""
-    weights = trainer.accelerator.get_state_dict(trainer.model_wrapped) if is_spread(trainer) else None
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    if hasattr(model, "merge_and_unload"):
-        model = model.merge_and_unload()
-    return model.eval(), weights
 
 
 def _card(problems: list[Record], style: PromptStyle, plan: GrpoPlan) -> dict[str, Any]:
@@ -243,14 +220,4 @@ def _report(folder: Path, metrics: dict[str, Metrics], before: list[Record], aft
     log = read_log(folder)
     draw_curves(log, "mean reward of a step", {name: ("rewards", name) for name in (log[0]["rewards"] if log else ())})
     draw_curves(log, "mean completion length (tokens)", {"length": ("length",)})
-    report_change(metrics, before, after)
-    say("", f"the model is in {folder}; r1kit rollout --model {folder} samples from it")
-
-
-def report_change(metrics: dict[str, Metrics], before: list[Record], after: list[Record]) -> None:
-    """Print the table before → after, and the problem answered by both models that gained most."""
-    if metrics:
-        say("", f"held out: {metrics['after'].problems} problems, 95 % intervals over problems", *format_table(metrics))
-        chosen = max(range(len(after)), key=lambda i: (after[i]["reward"] or 0) - (before[i]["reward"] or 0))
-        say("", f"{after[chosen]['prompt']}   (answer: {after[chosen].get('answer')})")
-        say(f"  before: {before[chosen]['completion'].strip()}", f"  after:  {after[chosen]['completion'].strip()}")
+    report_change(metrics, before, after, folder)

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any, Literal
 
 from r1kit.algorithms import AlgorithmName, algorithm_of
-from r1kit.errors import UsageError, UserError
+from r1kit.errors import UsageError
 from r1kit.jail import Mode
 from r1kit.jsonl import Record
 from r1kit.parts import PARTS
@@ -15,6 +15,7 @@ from r1kit.processes import process_count
 from r1kit.prompts import PromptStyle
 from r1kit.records import content_hash
 from r1kit.reward_spec import Options, RewardPart
+from r1kit.trl_settings import TINY, check_installed, common_settings
 
 FLAGS = {  # TRL's settings that are flags of ours
     "output_dir": "--output",
@@ -37,7 +38,6 @@ FLAGS = {  # TRL's settings that are flags of ours
     "vllm_enable_sleep_mode": "--sleep",
 }
 CPU_BUDGET, GPU_BUDGET = 2048, 8192  # tokens of a pass
-TINY, LARGE = 10_000_000, 1_000_000_000  # parameters: a rate of its own below, checkpointed activations above
 Engine = Literal["auto", "transformers", "vllm"]
 
 
@@ -103,12 +103,8 @@ class GrpoPlan:
         et al., LoRA Without Regret, 2025).
         """
         rate = (5e-4 if parameters < TINY else 3e-6) * (10 if self.lora_rank else 1)
-        checkpointing = parameters > LARGE if self.gradient_checkpointing is None else self.gradient_checkpointing
         return {
             "lr_scheduler_type": "constant",
-            "logging_steps": 1,
-            "logging_nan_inf_filter": False,  # a loss that is no number shall show
-            "save_total_limit": 2,
             **algorithm_of(self.algorithm).settings,
             "max_steps": self.steps,
             "per_device_train_batch_size": self.micro_batch_size,
@@ -118,14 +114,7 @@ class GrpoPlan:
             "temperature": self.temperature,
             "learning_rate": rate if self.learning_rate is None else self.learning_rate,
             "reward_weights": [part.weight for part in self.rewards],
-            "seed": self.seed,
-            "bf16": self.dtype == "bfloat16",
-            "gradient_checkpointing": checkpointing,
-            "use_cpu": not gpu,
-            "remove_unused_columns": False,
-            "save_steps": self.save_every,
-            "report_to": self.report_to or "none",
-            "disable_tqdm": True,
+            **common_settings(self, parameters, gpu),
             **self._vllm_settings(gpu, longest_prompt),
             **self.settings,
         }
@@ -222,12 +211,7 @@ def check_plan(plan: GrpoPlan, processes: int) -> None:
     """
     needed = {"--lora-rank": ("peft", "r1kit[lora]")} if plan.lora_rank else {}
     needed |= {"--engine": ("vllm", "r1kit[vllm]")} if plan.engine == "vllm" else {}
-    for flag, (module, install) in needed.items():
-        if find_spec(module) is None:
-            raise UserError(flag, f"{module} is not installed", f"pip install '{install}'")
-    for tracker in plan.report_to:
-        if tracker in ("tensorboard", "wandb", "trackio") and find_spec(tracker) is None:
-            raise UserError("--report-to", f"{tracker} is not installed", f"pip install {tracker}")
+    check_installed(needed, plan.report_to)
     if plan.rounds and (plan.batch_size // processes) % plan.n:
         mine = plan.batch_size // processes
         what = f"a process has {mine} completions, no whole groups of {plan.n}"

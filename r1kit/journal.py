@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from r1kit.errors import UserError
 from r1kit.jsonl import Record, ending, to_line
 from r1kit.ordered import Placed
+from r1kit.run_settings import refuse_changes, write_settings
 
 
 class Journal:
@@ -43,7 +44,7 @@ class Journal:
         if overwrite or not (self.card.exists() and self.part.exists() and self.part.stat().st_size):
             self._begin(settings)
         elif resume:
-            self._refuse_changes(json.loads(json.dumps(settings)))
+            refuse_changes(self.card, self.part, settings)
             self._find_done(whole_groups)
         else:
             what = "holds what was done of a run that did not end"
@@ -112,18 +113,11 @@ class Journal:
     def _begin(self, settings: dict[str, Any]) -> None:
         try:
             self.part.write_bytes(b"")
-            self.card.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            write_settings(self.card, settings)
         except OSError as error:
             raise UserError(
                 str(self.output), f"cannot be written ({error.strerror})", "make its folder first"
             ) from None
-
-    def _refuse_changes(self, now: dict[str, Any]) -> None:
-        before = json.loads(self.card.read_text(encoding="utf-8"))
-        for key in sorted(before.keys() | now.keys()):
-            if before.get(key) != now.get(key):
-                what = f"the run has {key} {before.get(key)!r}, not {now.get(key)!r}"
-                raise UserError(str(self.part), what, "resume with the same settings, or say --overwrite")
 
     def _find_done(self, whole_groups: bool) -> None:
         """Find the lines that are whole, and cut off a torn last one, or the last group."""

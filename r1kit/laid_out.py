@@ -1,7 +1,8 @@
-"""Texts on disk that are read again by number: 8 bytes of memory each."""
+"""Values on disk that are read again by number: 8 bytes of memory each."""
 
 import json
 from array import array
+from random import Random
 from tempfile import TemporaryFile
 from typing import Any
 
@@ -17,6 +18,13 @@ class LaidOut:
         self._starts.append(self._end)
         self._file.seek(self._end)
         self._end += self._file.write(json.dumps(value).encode() + b"\n")
+
+    def shuffle(self, chance: Random) -> None:
+        """Put the values in another order."""
+        chance.shuffle(self._starts)
+
+    def __len__(self) -> int:
+        return len(self._starts)
 
     def __getitem__(self, number: int) -> Any:
         self._file.seek(self._starts[number])

@@ -5,7 +5,6 @@ OUTPUT.part.json  the settings of the run, written first, gone when all files of
 OUTPUT            all lines, once they are there
 """
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import Any, BinaryIO
 
 from r1kit.errors import UserError
 from r1kit.jsonl import ending, is_stream, to_line, write_records
+from r1kit.run_settings import refuse_changes, write_settings
 
 
 class ReplayedFile:
@@ -43,20 +43,13 @@ class ReplayedFile:
             raise UserError(str(self.output), "is there", "say --overwrite, or name another file with -o")
         begun = self.card.exists() and self.part.exists() and self.part.stat().st_size > 0
         if begun and resume:
-            self._refuse_changes(json.loads(json.dumps(settings)))
+            refuse_changes(self.card, self.part, settings)
         elif begun and not overwrite:
             what = "holds what was done of a run that did not end"
             raise UserError(str(self.part), what, "say --resume to go on with it, or --overwrite to begin anew")
         else:
             self.part.write_bytes(b"")
-            self.card.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-    def _refuse_changes(self, now: dict[str, Any]) -> None:
-        before = json.loads(self.card.read_text(encoding="utf-8"))
-        for key in sorted(before.keys() | now.keys()):
-            if before.get(key) != now.get(key):
-                what = f"the run has {key} {before.get(key)!r}, not {now.get(key)!r}"
-                raise UserError(str(self.part), what, "resume with the same settings, or say --overwrite")
+            write_settings(self.card, settings)
 
     def write(self, record: dict[str, Any]) -> None:
         """Add a record, or compare it with what an earlier start wrote in its place.

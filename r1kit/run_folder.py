@@ -14,6 +14,7 @@ from typing import Any
 
 from r1kit.errors import UserError
 from r1kit.jsonl import read_records, to_line
+from r1kit.run_settings import refuse_changes, write_settings
 
 SETTINGS, LOG, SAMPLES, CHECKPOINTS = "run.json", "log.jsonl", "samples.jsonl", "checkpoints"
 
@@ -33,7 +34,8 @@ def claim_folder(folder: Path, settings: dict[str, Any], resume: bool, overwrite
     elif not (folder / SETTINGS).is_file():
         raise UserError(str(folder), "holds files that are no run of r1kit", "name another folder with -o")
     elif resume:
-        _refuse_changes(folder, settings)
+        refuse_changes(folder / SETTINGS, folder, settings, ("steps",))  # a finished run may be made longer
+        write_settings(folder / SETTINGS, settings)
         checkpoint = latest_checkpoint(folder)
         _cut_logs(folder, 0 if checkpoint is None else checkpoint_step(checkpoint))
         return checkpoint
@@ -42,20 +44,8 @@ def claim_folder(folder: Path, settings: dict[str, Any], resume: bool, overwrite
         folder.mkdir()
     else:
         raise UserError(str(folder), "holds another run", "say --resume, --overwrite, or another folder with -o")
-    (folder / SETTINGS).write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_settings(folder / SETTINGS, settings)
     return None
-
-
-def _refuse_changes(folder: Path, settings: dict[str, Any]) -> None:
-    """Compare as JSON, and let `steps` grow: a finished run may be made longer."""
-    before = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
-    now = json.loads(json.dumps(settings))
-    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-    if changed and changed != ["steps"]:
-        key = next(key for key in changed if key != "steps")
-        what = f"the run has {key} {before.get(key)!r}, not {now.get(key)!r}"
-        raise UserError(str(folder), what, "resume with the same settings, or say --overwrite")
-    (folder / SETTINGS).write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def latest_checkpoint(folder: Path) -> Path | None:

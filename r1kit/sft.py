@@ -13,7 +13,6 @@ from r1kit.callbacks import RunCallback
 from r1kit.engines import Sampling
 from r1kit.errors import UserError
 from r1kit.evaluate import measure
-from r1kit.grpo import adapter, is_spread, report_change, trained_model
 from r1kit.held_out import HeldOut
 from r1kit.jsonl import Record
 from r1kit.live import SFT_READINGS, RunView, draw_curves, say
@@ -21,10 +20,18 @@ from r1kit.processes import check_launch, is_main, join, launch_note, process_co
 from r1kit.prompts import Prompting, PromptStyle
 from r1kit.rewards.accuracy import accuracy_reward
 from r1kit.rollout import RolloutPlan, style_of
-from r1kit.run_folder import CHECKPOINTS, checkpoint_step, claim_folder, read_log
+from r1kit.run_folder import CHECKPOINTS, claim_folder, read_log
 from r1kit.sft_plan import SftPlan, check_sft_plan
 from r1kit.sft_rows import Encoder, Preflight, write_rows
 from r1kit.step_log import Line, mean_of_known
+from r1kit.training_run import (
+    adapter,
+    end_where_interrupted,
+    measurable,
+    report_change,
+    take_steps,
+    trained_model,
+)
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -100,11 +107,9 @@ def new_test(
     folder: Path,
 ) -> HeldOut:
     """Return the held-out problems of a run, none where no process has the whole model."""
-    if held_out and is_spread(trainer):
-        say("no process has the whole model, so held-out problems are not measured here; r1kit eval does it afterwards")
-        held_out = []
     sampling = Sampling(plan.temperature, 1.0, plan.max_tokens, plan.seed)
-    return HeldOut(held_out, tokenizer, style, RolloutPlan(plan.eval_samples, sampling), "auto", folder)
+    problems = measurable(held_out, trainer)
+    return HeldOut(problems, tokenizer, style, RolloutPlan(plan.eval_samples, sampling), "auto", folder)
 
 
 def train_and_save(
@@ -137,8 +142,7 @@ def train_and_save(
         measured = {name: metric.as_json() for name, metric in metrics.items()}
         save_model(trained, tokenizer, folder, {**card, "metrics": {**last, **measured}}, weights)
         draw_curves(log, "loss (nats a token)", {"training": ("loss",), "held out": ("held_out_loss",)})
-        report_change(metrics, before, after)
-        say("", f"the model is in {folder}; r1kit rollout --model {folder} samples from it")
+        report_change(metrics, before, after, folder)
 
 
 def write_examples(
@@ -247,14 +251,8 @@ def run_training(
     callback = RunCallback(folder, view, lines.line, card, is_main())
     trainer.add_callback(callback)
     say(f"{steps} steps of {plan.batch_size} examples, {len(trainer.train_dataset)} in all; {folder}")
-    if checkpoint and checkpoint_step(checkpoint) >= steps:  # transformers would take one step more
-        trainer._load_from_checkpoint(str(checkpoint))
-    else:
-        with callback.watching():
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if callback.interrupted:
-        say(f"stopped after step {trainer.state.global_step}; go on with --resume")
-        raise KeyboardInterrupt
+    take_steps(trainer, callback, checkpoint, steps)
+    end_where_interrupted(trainer, callback)
 
 
 def steps_of(trainer: Any) -> int:

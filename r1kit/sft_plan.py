@@ -1,14 +1,14 @@
 """An SFT run as its flags say it, checked before anything heavy is loaded, and as TRL's settings."""
 
 from dataclasses import asdict, dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from r1kit.errors import UsageError, UserError
+from r1kit.errors import UsageError
 from r1kit.processes import process_count
 from r1kit.prompts import PromptStyle
 from r1kit.sft_rows import TooLong
+from r1kit.trl_settings import TINY, check_installed, common_settings
 
 FLAGS = {  # TRL's settings that are flags of ours, or that r1kit's own rows make idle
     "output_dir": "--output",
@@ -30,7 +30,6 @@ FLAGS = {  # TRL's settings that are flags of ours, or that r1kit's own rows mak
     "label_smoothing_factor": "nothing: there is none",
 }
 CPU_BUDGET, GPU_BUDGET = 2048, 16384  # tokens of a pass
-TINY, LARGE = 10_000_000, 1_000_000_000  # parameters: a rate of its own below, checkpointed activations above
 WINDOW = 32_768  # tokens, R1's
 # up to so many billion parameters: the initial rate of R1's distilled Qwen models of 1.5B, 7B, 14B and 32B
 RATES = ((3.0, 1e-4), (10.0, 8e-5), (20.0, 7e-5), (float("inf"), 6e-5))
@@ -63,9 +62,9 @@ class SftPlan:
     report_to: list[str] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)  # --set: any field of TRL's configuration
 
-    def as_json(self, command: str = "sft", **more: Any) -> dict[str, Any]:
+    def as_json(self, command: str = "sft") -> dict[str, Any]:
         """Return the settings that run.json holds, with the number of processes."""
-        return {"command": command, "processes": process_count(), **more, **asdict(self)}
+        return {"command": command, "processes": process_count(), **asdict(self)}
 
     def budget(self, gpu: bool) -> int:
         """Return the tokens of a pass."""
@@ -91,25 +90,14 @@ class SftPlan:
         Epochs, batch of 64, and a cosine from the initial rate to a tenth of it are those of R1's distilled models
         (DeepSeek-R1, Nature 645 (2025), supplementary information B.4.3).
         """
-        checkpointing = parameters > LARGE if self.gradient_checkpointing is None else self.gradient_checkpointing
         return {
             "lr_scheduler_type": "cosine_with_min_lr",
             "lr_scheduler_kwargs": {"min_lr_rate": 0.1},
-            "logging_steps": 1,
-            "logging_nan_inf_filter": False,  # a loss that is no number shall show
-            "save_total_limit": 2,
             "max_steps": self.steps or -1,
             "num_train_epochs": self.epochs,
             "per_device_train_batch_size": self.batch_size // processes,
             "learning_rate": self.rate(parameters),
-            "seed": self.seed,
-            "bf16": self.dtype == "bfloat16",
-            "gradient_checkpointing": checkpointing,
-            "use_cpu": not gpu,
-            "remove_unused_columns": False,
-            "save_steps": self.save_every,
-            "report_to": self.report_to or "none",
-            "disable_tqdm": True,
+            **common_settings(self, parameters, gpu),
             **self.settings,
         }
 
@@ -128,8 +116,4 @@ def check_sft_plan(plan: SftPlan) -> None:
         raise UsageError("--batch-size", what, f"the nearest is {nearest}")
     if plan.chat_template and not Path(plan.chat_template).is_file():
         raise UsageError("--chat-template", f"no file {plan.chat_template}", "name a Jinja file")
-    if plan.lora_rank and find_spec("peft") is None:
-        raise UserError("--lora-rank", "peft is not installed", "pip install 'r1kit[lora]'")
-    for tracker in plan.report_to:
-        if tracker in ("tensorboard", "wandb", "trackio") and find_spec(tracker) is None:
-            raise UserError("--report-to", f"{tracker} is not installed", f"pip install {tracker}")
+    check_installed({"--lora-rank": ("peft", "r1kit[lora]")} if plan.lora_rank else {}, plan.report_to)

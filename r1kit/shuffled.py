@@ -1,12 +1,10 @@
 """A uniform shuffle that holds 8 bytes of each row: rows are laid out in a file and read in another order."""
 
-import json
-from array import array
 from collections.abc import Iterator
 from random import Random
-from tempfile import TemporaryFile
 
 from r1kit.jsonl import Record, ending
+from r1kit.laid_out import LaidOut
 
 
 def shuffle_rows(rows: Iterator[Record], seed: int) -> Iterator[Record]:
@@ -14,12 +12,10 @@ def shuffle_rows(rows: Iterator[Record], seed: int) -> Iterator[Record]:
 
     They are laid out in a temporary file (in $TMPDIR) that is as large as they are, and goes when the last is read.
     """
-    with TemporaryFile("w+b") as file, ending(rows):
-        starts = array("Q")
+    laid_out = LaidOut()
+    with ending(rows):
         for row in rows:
-            starts.append(file.tell())
-            file.write(json.dumps([row, row.place]).encode() + b"\n")
-        Random(seed).shuffle(starts)
-        for start in starts:
-            file.seek(start)
-            yield Record(*json.loads(file.readline()))
+            laid_out.append([row, row.place])
+    laid_out.shuffle(Random(seed))
+    for number in range(len(laid_out)):
+        yield Record(*laid_out[number])

@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from trl.models import unwrap_model_for_generation
 
-from r1kit.engines import Request, Sampling
-from r1kit.engines.transformers import TransformersEngine
+from r1kit.drawing import draw
+from r1kit.engines import Request
 from r1kit.engines.vllm_training import engine_as_trained, level
 from r1kit.jsonl import Record, read_records, write_records
 from r1kit.rollout_grader import Grading, RolloutGrader
@@ -191,26 +190,16 @@ class ReasoningTrainer(ExactPass):
 
     def _sample(self, prompt_ids, attempt: int, finished) -> tuple[list[list[int]], list[list[float]]]:
         """Sample in r1kit's engine; random numbers belong to (seed, step, row among all processes, attempt)."""
-        sampling = Sampling(
-            self.temperature, self.top_p, self.max_completion_length, self.args.seed, max(0, self.top_k or 0)
-        )
         process, count = self.accelerator.process_index, len(prompt_ids)
         names = [f"{process}.{row}" if attempt else f"{process * count + row}" for row in range(count)]
         places = {f"{self.state.global_step}/{name}/{attempt}": row for row, name in enumerate(names)}
         requests = [Request(key, prompt_ids[row]) for key, row in places.items()]
         token_ids: list[list[int]] = [[] for _ in requests]
         logprobs: list[list[float]] = [[] for _ in requests]
-        with unwrap_model_for_generation(
-            self.model_wrapped,
-            self.accelerator,
-            gather_deepspeed3_params=self.args.ds3_gather_for_generation,
-            gradient_checkpointing_kwargs=self.args.gradient_checkpointing_kwargs,
-        ) as model:
-            engine = TransformersEngine(model, self.processing_class, max(1, len(requests)))
-            for request, completion in engine.complete(requests, sampling):
-                place = places[request.key]
-                token_ids[place], logprobs[place] = completion.token_ids, completion.logprobs
-                finished(place, completion.token_ids, completion.text)
+        for request, completion in draw(self, self.processing_class, requests):
+            place = places[request.key]
+            token_ids[place], logprobs[place] = completion.token_ids, completion.logprobs
+            finished(place, completion.token_ids, completion.text)
         return token_ids, logprobs
 
     def _get_per_token_logps_and_entropies(self, model, input_ids, attention_mask, logits_to_keep, *args, **kwargs):

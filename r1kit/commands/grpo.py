@@ -9,13 +9,18 @@ from r1kit.algorithms import AlgorithmName, algorithm_of
 from r1kit.commands.options import (
     DEFAULT_REWARDS,
     Dtype,
+    EvalSamples,
     GpuMemory,
+    GradientCheckpointing,
+    LoraRank,
     MaxTokens,
     ModelName,
     N,
+    ReportTo,
     RewardArgs,
     Rewards,
     SandboxMode,
+    SaveEvery,
     ScoreText,
     Seed,
     Style,
@@ -84,16 +89,8 @@ def grpo(
             help="Of AdamW; default 3e-6 (R1's), 5e-4 for a model under 10M parameters; of an adapter ten times that.",
         ),
     ] = None,
-    lora_rank: Annotated[
-        int | None, typer.Option(min=1, help="Train an adapter of this rank (LoRA), merged into the model at the end.")
-    ] = None,
-    gradient_checkpointing: Annotated[
-        bool | None,
-        typer.Option(
-            "--gradient-checkpointing/--no-gradient-checkpointing",
-            help="Compute activations twice instead of keeping them; default: by the model's size.",
-        ),
-    ] = None,
+    lora_rank: LoraRank = None,
+    gradient_checkpointing: GradientCheckpointing = None,
     temperature: Temperature = 1.0,
     max_tokens: MaxTokens = 128,
     engine: Annotated[
@@ -124,16 +121,10 @@ def grpo(
     seed: Seed = 0,
     prompt_style: Style = None,
     dtype: Dtype = "float32",
-    eval_samples: Annotated[int, typer.Option(min=1, help="Samples of each held-out problem.")] = 16,
-    save_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 50,
+    eval_samples: EvalSamples = 16,
+    save_every: SaveEvery = 50,
     samples_every: Annotated[int, typer.Option(min=1, help="Steps between samples in samples.jsonl.")] = 10,
-    report_to: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Tracker to log to as well: tensorboard, wandb, trackio, any of transformers'; may be repeated.",
-        ),
-    ] = None,
+    report_to: ReportTo = None,
     reflection_words: Annotated[
         list[str] | None,
         typer.Option(

@@ -22,6 +22,7 @@ import torch
 from transformers import StoppingCriteria, StoppingCriteriaList, TrainerCallback
 from trl import GRPOTrainer
 
+import r1kit.drawing
 import r1kit.trainer
 from r1kit.data import read_problem_list
 from r1kit.engines.transformers import TransformersEngine
@@ -227,7 +228,7 @@ def prepare(run: Run, folder: Path):
     if run.trainer == "trl":
         r1kit.trainer.ReasoningTrainer = PlainTrainer
     if run.case == "b":
-        r1kit.trainer.TransformersEngine = EndingEngine
+        r1kit.drawing.TransformersEngine = EndingEngine
     return new_trainer(model, tokenizer, problems, rewards, style, plan, folder)[0]
 
 
