@@ -1,5 +1,6 @@
 """What a rollout brings to a vote: its answer, what it weighs, and how it was graded."""
 
+from collections import Counter
 from collections.abc import Callable
 from statistics import fmean
 from sys import float_info
@@ -8,7 +9,7 @@ from typing import Any
 from r1kit.answer import equal_answers, extract_answer
 from r1kit.errors import UserError
 from r1kit.jsonl import Record
-from r1kit.verdict import judge_rollout, kind_of
+from r1kit.verdict import equality_of, gold_of, grading_of, judge_rollout
 
 REMEDIES = {"reward": "run r1kit reward first", "logprob": "run r1kit rollout --logprobs"}
 
@@ -35,7 +36,7 @@ def read_answer(rollout: Record) -> str | None:
     if "extracted" in rollout:
         return None if rollout["extracted"] is None else str(rollout["extracted"])
     completion = rollout.need("completion", "run r1kit rollout first")
-    return extract_answer(completion) if kind_of(rollout) == "math" else judge_rollout(rollout, None).extracted
+    return extract_answer(completion) if grading_of(rollout) == "math" else judge_rollout(rollout, None).extracted
 
 
 def read_weight(rollout: Record, by: str) -> float | None:
@@ -75,6 +76,34 @@ def read_grade(rollout: Record) -> bool | None:
     return None if accuracy is None else accuracy >= 1
 
 
-def is_correct(gold: str, prediction: str | None) -> bool | None:
-    """Tell whether a prediction equals the gold answer, None where the gold answer cannot be read."""
-    return equal_answers(gold, prediction if prediction is not None else "")
+def is_correct(problem: Record, prediction: str | None) -> bool | None:
+    """Tell whether a prediction equals the gold answer of a problem, None where there is none that can be read."""
+    gold = gold_of(problem)
+    return None if gold is None else equality_of(problem)(gold, prediction if prediction is not None else "")
+
+
+def is_judged_by_gold(problem: Record) -> bool:
+    """Tell whether comparing with a gold answer says what is right; else only a grade does, as of a program."""
+    return grading_of(problem) not in ("code", "task")
+
+
+def vote_groups(members: list[Record]) -> tuple[tuple[int, ...], tuple[bool, ...]] | None:
+    """Return how many rollouts of a problem give each answer, and whether it is right.
+
+    None where the gold answer cannot be read, or the answers cannot be compared, as programs cannot.
+    """
+    first = members[0]
+    if grading_of(first) == "code":
+        return None
+    groups = AnswerGroups(equality_of(first))
+    counts: Counter[str] = Counter()
+    grades: dict[str, bool | None] = {}  # of answers that only a grade says something of
+    for rollout in members:
+        if (answer := read_answer(rollout)) is not None:
+            counts[groups.leader(answer)] += 1
+            grades.setdefault(groups.leader(answer), read_grade(rollout))
+    by_gold = is_judged_by_gold(first)
+    if by_gold and not counts and is_correct(first, None) is None:
+        return None
+    right = [is_correct(first, answer) if by_gold else grades[answer] for answer in counts]
+    return None if None in right else (tuple(counts.values()), tuple(map(bool, right)))

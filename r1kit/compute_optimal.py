@@ -51,7 +51,7 @@ class Cell:
 
     def share(self) -> Estimate:
         """Return the accuracy with its 95 % interval over problems."""
-        estimate = self.accuracy.estimate(0, 1)
+        estimate = self.accuracy.share()
         assert estimate is not None  # a cell is made when a problem is counted
         return estimate
 

@@ -24,6 +24,10 @@ GYM = "reasoning-gym:"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
+class UnknownSourceError(UserError):
+    """There is no source of this name."""
+
+
 @dataclass(frozen=True)
 class Request:
     """Which rows are asked for."""
@@ -70,9 +74,13 @@ def read_problems(source: str, split: str = "train") -> Iterator[Record]:
     Raises:
         UserError: as `select_problems` does.
     """
-    known = find_known_set(source.partition("=")[0])
-    has_it = split in known.splits if known else HUB_NAME.fullmatch(source) or Path(source).is_dir()
-    return select_problems(Request(source, split if source in EMBEDDED or has_it else None))
+    name, _, copy = source.partition("=")
+    known = find_known_set(name)
+    if known and not copy:
+        has_it = split in known.splits
+    else:
+        has_it = source in EMBEDDED or bool(HUB_NAME.fullmatch(source)) or Path(copy if known else source).is_dir()
+    return select_problems(Request(source, split if has_it else None))
 
 
 def read_problem_list(source: str, split: str) -> list[Record]:
@@ -141,12 +149,12 @@ def _shuffled(rows: Iterator[Record], request: Request) -> Iterator[Record]:
     return shuffle_rows(rows, request.seed) if request.shuffle else rows
 
 
-def _unknown(source: str) -> UserError:
+def _unknown(source: str) -> UnknownSourceError:
     names = [*EMBEDDED, *KNOWN_SETS, *(f"{name}={source.partition('=')[2]}" for name in KNOWN_SETS if "=" in source)]
     near = get_close_matches(source, names, 3)
     what = "no such file or known set"
     remedy = f"the nearest is {' or '.join(near)}" if near else f"the embedded sets are {', '.join(EMBEDDED)}"
-    return UserError(source, what, f"{remedy}; r1kit data --list names them all")
+    return UnknownSourceError(source, what, f"{remedy}; r1kit data --list names them all")
 
 
 def embedded_file(name: str, split: str) -> Path:

@@ -1,138 +1,180 @@
-"""Metrics of scored rollouts: pass@1 over k samples, cons@k, format rate and length, each with a 95 % interval."""
+"""Models on benchmarks: what `data | rollout | reward` gives, with its metrics."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
-from statistics import fmean
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from r1kit.data import read_problems
-from r1kit.engines.opening import EngineOptions
-from r1kit.errors import UserError
-from r1kit.estimates import Estimate, estimate_mean, percent, with_interval
+from r1kit.benchmarks import Task, read_task, split_names
+from r1kit.comparison import Comparison, compare
+from r1kit.engines import Engine
+from r1kit.engines.opening import choose_engine, open_engine, replace_engine
+from r1kit.errors import UsageError, UserError
+from r1kit.eval_run import EvalPlan, EvalRun, read_card_of
 from r1kit.grader import Grader
-from r1kit.jsonl import Record, read_records
-from r1kit.model import versions
-from r1kit.records import groups_of_rollouts
-from r1kit.reward import score_windows
-from r1kit.reward_spec import RewardPart
-from r1kit.rollout import RolloutPlan, open_policy, sample_rollouts
-from r1kit.vote import count_votes, is_correct, read_answer
+from r1kit.jsonl import read_records, write_records
+from r1kit.live import say
+from r1kit.metrics import MEASURED, Metrics, measure
+from r1kit.model import read_card, resolve_model
+from r1kit.paper import published
+from r1kit.rollout import open_prompting
+from r1kit.verdict import grading_of
 
-MEASURED = [RewardPart("accuracy"), RewardPart("format")]  # the rewards that the metrics are made of
-
-
-@dataclass(frozen=True)
-class Metrics:
-    """What the rollouts of a benchmark come to. An estimate is None where nothing could be graded."""
-
-    problems: int
-    samples: int  # k, rollouts of each problem; the fewest where they differ
-    pass_at_1: Estimate | None
-    cons_at_k: Estimate | None
-    format_rate: Estimate | None
-    mean_length: Estimate  # tokens
-
-    def as_json(self) -> dict[str, object]:
-        """Return the metrics as JSON fields, under the field's usual names."""
-        named = {
-            "pass@1": self.pass_at_1,
-            f"cons@{self.samples}": self.cons_at_k,
-            "format": self.format_rate,
-            "mean_length": self.mean_length,
-        }
-        estimates = {name: estimate and estimate.as_json() for name, estimate in named.items()}
-        return {"problems": self.problems, "samples": self.samples, **estimates}
-
-
-def measure(scored: Iterable[Record]) -> Metrics:
-    """Return the metrics of scored rollouts (those of one problem together).
-
-    Raises:
-        UserError: a rollout is not scored, the rollouts of a problem do not stand together, or there are none.
-    """
-    counts: list[int] = []
-    passes: list[float] = []
-    consensus: list[float] = []
-    formats: list[float] = []
-    lengths: list[float] = []
-    for members in groups_of_rollouts(scored):
-        counts.append(len(members))
-        lengths.append(fmean(m.need("completion_tokens", "run r1kit rollout first") for m in members))
-        passes += _mean_reward(members, "accuracy")
-        formats += _mean_reward(members, "format")
-        consensus += _consensus(members)
-    length = estimate_mean(lengths, low=0)
-    if length is None:
-        raise UserError("input", "no rollouts to measure", "give scored rollouts, or --model and --on")
-    return Metrics(
-        problems=len(counts),
-        samples=min(counts),
-        pass_at_1=estimate_mean(passes, 0, 1),
-        cons_at_k=estimate_mean(consensus, 0, 1),
-        format_rate=estimate_mean(formats, 0, 1),
-        mean_length=length,
-    )
-
-
-def _mean_reward(members: list[Record], name: str) -> list[float]:
-    """Return the mean of one reward over a problem's rollouts as a list of one, empty where none could be graded."""
-    graded = [v for m in members if (v := m.need("rewards", "run r1kit reward first").get(name)) is not None]
-    return [fmean(graded)] if graded else []
-
-
-def _consensus(members: list[Record]) -> list[float]:
-    gold = members[0].get("answer")
-    if gold is None or members[0]["rewards"].get("accuracy") is None:
-        return []
-    votes = count_votes([read_answer(member) for member in members])
-    correct = is_correct(str(gold), max(votes, key=votes.__getitem__, default=None))
-    return [] if correct is None else [float(correct)]
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
 class Row:
     """What was measured of a model on a benchmark, or of a file."""
 
-    name: str
-    about: dict[str, object]
+    about: dict[str, Any]
     metrics: Metrics
+    seconds: float | None = None  # that drawing and grading took
+    against: str | None = None  # the model that it is compared with
+    comparison: Comparison | None = None
 
-    def as_json(self) -> dict[str, object]:
-        """Return the row as a record."""
-        return {**self.about, **self.metrics.as_json()}
+    @property
+    def model(self) -> str:
+        """Return the model's name, or the file's."""
+        return str(self.about.get("model", self.about.get("file")))
+
+    @property
+    def benchmark(self) -> str:
+        """Return the benchmark's name, "" where that is not known."""
+        return str(self.about.get("benchmark", ""))
+
+    def as_json(self, paper: bool = False) -> dict[str, Any]:
+        """Return the row as a record; with `paper`, the published values of the model in it, in percent."""
+        row = {**self.about, **self.metrics.as_json()}
+        if self.comparison is not None:
+            row["against"] = {"model": self.against, **self.comparison.as_json()}
+        values = published(self.model, self.benchmark) if paper else {}
+        return {**row, "paper": values} if values else row
 
 
-def evaluate_files(paths: list[str]) -> Iterator[Row]:
-    """Yield the metrics of each file of scored rollouts."""
+def evaluate_files(paths: list[str], samples: int | None = None) -> Iterator[Row]:
+    """Yield the metrics of each file of scored rollouts, of the first `samples` of each problem."""
+    rows: list[Row] = []
     for path in paths:
-        yield Row(path, {"file": path}, measure(read_records(path)))
+        rows.append(_against(_row_of(path, samples), rows))
+        yield rows[-1]
 
 
-def evaluate_models(
-    models: list[str], benchmarks: list[str], options: EngineOptions, prompting: dict[str, Any], plan: RolloutPlan
-) -> Iterator[Row]:
-    """Yield the metrics of each model on each benchmark: an embedded set's test split, or a file.
+def _row_of(path: str, samples: int | None = None) -> Row:
+    about, seconds = read_card_of(Path(path)) or ({"file": path}, None)
+    return Row(about, measure(read_records(path), samples), seconds)
 
-    prompting: as in `open_policy`.
+
+def _against(row: Row, earlier: list[Row]) -> Row:
+    """Return a row with its comparison to the first one of the same benchmark."""
+    for first in earlier:
+        same = first.benchmark == row.benchmark
+        if same and (found := compare(first.metrics.by_problem, row.metrics.by_problem)) is not None:
+            return replace(row, against=first.model, comparison=found)
+    return row
+
+
+@dataclass
+class Evaluation:
+    """Models, one after the other, on all benchmarks. A model that fails keeps none of the others from being measured.
+
+    Args:
+        sources: benchmarks, as `split_names` takes them.
     """
-    sets = {name: list(read_problems(name, "test")) for name in benchmarks}
-    grader = Grader(MEASURED)
-    for model_name in models:
-        policy = open_policy(model_name, options, prompting)
-        for name, problems in sets.items():
-            rollouts = sample_rollouts(problems, policy, plan)
-            metrics = measure(score_windows(rollouts, grader))
-            about = {"model": model_name, "benchmark": name, **asdict(plan.sampling), "versions": versions()}
-            yield Row(f"{model_name} on {name}", about, metrics)
+
+    models: list[str]
+    sources: list[str]
+    plan: EvalPlan
+    tasks: list[Task] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)  # models
+    rows: list[Row] = field(default_factory=list)
+    _engine: Engine | None = None
+    _model: str = ""  # that is in it
+
+    def prepare(self) -> None:
+        """Read the problems and write them down, and look whether all can be done, before hours are spent.
+
+        Raises:
+            UserError: a benchmark cannot be read, results are there and nobody said what to do with them, or problems
+                that are others.
+        """
+        self.tasks = [read_task(source, self.plan.limit) for source in split_names(self.sources)]
+        engine, why = choose_engine(self.plan.options.engine)
+        self.plan = replace(self.plan, options=replace(self.plan.options, engine=engine))
+        if why:
+            say(f"engine {engine}: {why}")
+        paths = [self.plan.scored_file(model, task) for model in self.models for task in self.tasks]
+        for number, path in enumerate(paths):
+            if path in paths[:number]:
+                raise UsageError("eval", f"two results would be {path}", "name each model and benchmark once")
+            if path.exists() and not (self.plan.resume or self.plan.overwrite):
+                remedy = "say --resume to keep what is whole and go on, --overwrite, or another --output-dir"
+                raise UserError(str(path), "is there", remedy)
+        for task in self.tasks:
+            self._write_problems(task)
+        self.grader = Grader(MEASURED, workers=self.plan.workers, sandbox=self.plan.sandbox)
+        for model in self.models if self.plan.options.engine != "openai" else ():
+            try:
+                resolve_model(model)
+            except UserError as error:
+                self._fail(model, error)
+
+    def _write_problems(self, task: Task) -> None:
+        path = self.plan.problems_file(task)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not self.plan.overwrite and list(read_records(str(path))) != task.problems:
+            remedy = "say --overwrite, or another --output-dir"
+            raise UserError(str(path), f"holds other problems than {task.source} has now", remedy)
+        write_records(iter(task.problems), str(path))
+
+    def _fail(self, model: str, error: UserError) -> None:
+        say(f"r1kit eval: error: {error}")
+        self.failed.append(model)
+
+    def run(self) -> Iterator[Row]:
+        """Yield a row for each model and benchmark; what fails is said, and noted in `failed`."""
+        try:
+            for model in [model for model in self.models if model not in self.failed]:
+                try:
+                    for row in self._measure_model(model):
+                        self.rows.append(_against(row, self.rows))
+                        yield self.rows[-1]
+                except UserError as error:
+                    self._fail(model, error)
+        finally:
+            self.grader.close()
+            if self._engine is not None:
+                self._engine.close()
+
+    def check(self) -> None:
+        """Raise a UserError where a model could not be measured."""
+        if self.failed:
+            what = f"{len(self.failed)} of {len(self.models)} models could not be measured: {', '.join(self.failed)}"
+            raise UserError("--model", what, "what went wrong is said above; the others' results are kept")
+
+    def _measure_model(self, model: str) -> Iterator[Row]:
+        tokenizer, prompting = open_prompting(model, self.plan.options, self.plan.prompting)
+        stated = self.plan.prompting["style"] or (tokenizer is not None and read_card(model).get("prompt_style"))
+        for task in self.tasks:
+            boxed = prompting.style == "chat" and not stated and _wants_box(task)
+            asked = replace(prompting, style="boxed") if boxed else prompting
+            run = EvalRun(model, task, self.plan, tokenizer, asked)
+            if not run.is_whole():
+                run.draw(self._engine_of(model, tokenizer), self.grader)
+            yield _row_of(str(run.scored))
+
+    def _engine_of(self, model: str, tokenizer: "PreTrainedTokenizerBase | None") -> Engine:
+        """Return a model in the engine that the models before it ran in, or a new one."""
+        if self._engine is None:
+            self._engine = open_engine(model, self.plan.options, tokenizer, with_logprobs=False)
+        elif self._model != model:
+            earlier, self._engine = self._engine, None  # it is gone where the next cannot be opened
+            self._engine = replace_engine(earlier, model, self.plan.options, tokenizer)
+        self._model = model
+        return self._engine
 
 
-def format_table(rows: dict[str, Metrics]) -> list[str]:
-    """Return a table of metrics as text: a line a row, with the name first."""
-    k = next(iter(rows.values())).samples
-    titles = ("pass@1", f"cons@{k}", "format", "length")
-    width = max(map(len, rows), default=0)
-    lines = [" " * width + "".join(f"  {title:>20}" for title in titles)]
-    for name, m in rows.items():
-        shares = [percent(estimate) for estimate in (m.pass_at_1, m.cons_at_k, m.format_rate)]
-        lines.append(f"{name:<{width}}" + "".join(f"  {cell:>20}" for cell in (*shares, with_interval(m.mean_length))))
-    return lines
+def _wants_box(task: Task) -> bool:
+    r"""Tell whether a chat model is told to put its answer in \boxed{…}: for mathematics."""
+    return all(grading_of(problem) == "math" for problem in task.problems)

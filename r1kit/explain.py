@@ -1,12 +1,15 @@
 """How one rollout was graded: what was read from where, how gold answer and answer parse, and why they differ."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from r1kit.answer import answer_part, explain_math
+from r1kit.choice import LETTERS
 from r1kit.errors import UserError
+from r1kit.exact_match import normal_text
 from r1kit.grader import Graded, Grader
 from r1kit.jsonl import Record
-from r1kit.verdict import kind_of
+from r1kit.verdict import gold_of, grading_of, kind_of
 
 
 def explain_rollout(rollouts: Iterable[Record], wanted: str, grader: Grader) -> Iterator[str]:
@@ -40,9 +43,34 @@ def _answer_lines(record: Record) -> Iterator[str]:
     yield f"  read from: {source}: {_short(part)}"
     yield f"  extracted: {_short(record['extracted'])}"
     gold = None if record.get("answer") is None else str(record["answer"])
-    if kind_of(record) == "math":
-        yield from (f"  {line}" for line in explain_math(gold, completion))
+    match grading_of(record):
+        case "math":
+            yield from (f"  {line}" for line in explain_math(gold, completion))
+        case "choice":
+            yield from (f"  {line}" for line in _explain_choice(record))
+        case "text":
+            yield from (f"  {line}" for line in _explain_text(record))
     yield f"  verdict: {record['verdict']}" + (f", {record['passed']:.0%} of the tests" if "passed" in record else "")
+
+
+def _explain_choice(record: Record) -> Iterator[str]:
+    """Yield lines that say which option is right, and which one was chosen."""
+    letter, gold, choices = record["extracted"], gold_of(record), record["choices"]
+    stated = "there is none" if record.get("answer") is None else repr(record["answer"])
+    yield f"gold answer: {_option(gold, choices) if gold else stated}"
+    yield f"chosen: {_option(letter, choices)}" if letter else f"chosen: none of the {len(choices)} options, or several"
+
+
+def _option(letter: str, choices: list[Any]) -> str:
+    return f"{letter}) {_short(str(choices[LETTERS.index(letter)]))}"
+
+
+def _explain_text(record: Record) -> Iterator[str]:
+    """Yield lines that say how gold answer and answer are compared as text."""
+    gold, answer = gold_of(record), record["extracted"]
+    if gold is not None:
+        yield f"gold answer {_short(gold)} as text: {normal_text(gold)!r}"
+        yield "answer as text: " + ("nothing" if answer is None else _short(normal_text(answer)))
 
 
 def _reward_lines(graded: Graded, grader: Grader) -> Iterator[str]:

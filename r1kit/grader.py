@@ -162,9 +162,13 @@ class Grader:
                     graded.reasons[part.name] = str(score)
 
     def _finish(self, graded: Graded) -> Graded:
-        """Set the rewards and their weighted sum; a reward of None is left out of it, and all None sum to None."""
+        """Set the rewards and their weighted sum; a reward of None is left out of it, and all None sum to None.
+
+        Those of weight 0 are only measured: what has none but them is not graded, unless all have that weight.
+        """
         parts = self.parts_for(graded.record)
-        values = [part.weight * value for part in parts if (value := graded.values[part]) is not None]
+        summed = [part for part in parts if part.weight] or parts
+        values = [part.weight * value for part in summed if (value := graded.values[part]) is not None]
         record = graded.record
         fields = {key: record[key] for key in ("extracted", "verdict", "passed", "step_scores") if key in record}
         rest = {key: value for key, value in record.items() if key not in fields}

@@ -12,12 +12,12 @@ from r1kit.data import read_problem_list
 from r1kit.engines import Sampling
 from r1kit.engines.vllm_training import prepare_vllm
 from r1kit.errors import UserError
-from r1kit.evaluate import Metrics, measure
 from r1kit.grader import Grader
 from r1kit.grpo_plan import GrpoPlan, check_plan
 from r1kit.held_out import HeldOut
 from r1kit.jsonl import Record, read_records
 from r1kit.live import GRPO_READINGS, RunView, draw_curves, say
+from r1kit.metrics import Metrics, measure
 from r1kit.parts import PARTS
 from r1kit.pass_rate import parse_pass_rate, problems_within
 from r1kit.processes import check_launch, gather, is_main, launch_note, process_count, share

@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from r1kit.data import EMBEDDED, read_problem_list
-from r1kit.evaluate import MEASURED
 from r1kit.grader import Grader
 from r1kit.jail import Mode
 from r1kit.jsonl import Record, read_records, write_records
 from r1kit.live import say
+from r1kit.metrics import MEASURED
+from r1kit.ordered import in_order
 from r1kit.processes import gather, is_main, process_count, process_number, share
 from r1kit.prompts import PromptStyle
-from r1kit.reward import score_windows
-from r1kit.rollout import RolloutPlan, loaded_policy, sample_rollouts
+from r1kit.reward import score_while_drawn
+from r1kit.rollout import RolloutPlan, draw_rollouts, loaded_policy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -62,7 +63,7 @@ class HeldOut:
     def _sample(self, model: "PreTrainedModel", problems: list[Record]) -> list[Record]:
         policy = loaded_policy(model, self.tokenizer, self.style)
         training = model.training
-        rollouts = sample_rollouts(problems, policy, self.plan)
-        scored = list(score_windows(rollouts, Grader(MEASURED, sandbox=self.sandbox)))
+        drawn = draw_rollouts(problems, policy, self.plan)
+        scored = list(in_order(score_while_drawn(drawn, Grader(MEASURED, sandbox=self.sandbox))))
         model.train(training)
         return scored

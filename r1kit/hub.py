@@ -22,7 +22,7 @@ def read_hub(source: str, known: KnownSet | None, request: "Request") -> Iterato
         UserError: the hub cannot be reached, or has no such data set, configuration or split.
     """
     name = known.hub if known else source
-    copy = f"r1kit data {known.name}=FILE" if known else "r1kit data FILE"
+    copy = f"{known.name}=FILE" if known else "FILE"
     config = request.config or (known.config if known else None)
     split = request.split or (known.splits[0] if known else None)
     try:

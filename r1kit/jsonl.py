@@ -3,10 +3,10 @@
 import json
 import os
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, TextIO
 
 from r1kit.errors import UserError
 
@@ -45,17 +45,22 @@ def read_records(*paths: str) -> Iterator[Record]:
     for path in paths or (STDIO,):
         if path == STDIO:
             with open(0, "rb", closefd=False) as file:  # not sys.stdin, which a thread may not hold when Python ends
-                yield from _parse_lines(file, "<stdin>")
+                yield from parse_lines(file, "<stdin>")
             continue
         try:
             with open(path, "rb") as file:
-                yield from _parse_lines(file, path)
+                yield from parse_lines(file, path)
         except OSError as error:
             what = f"cannot be read ({error.strerror})"
             raise UserError(path, what, "name a JSON Lines file, or - for stdin") from None
 
 
-def _parse_lines(file: BinaryIO, name: str) -> Iterator[Record]:
+def parse_lines(file: Iterable[bytes], name: str) -> Iterator[Record]:
+    """Yield the records of an open JSON Lines file; empty lines are passed over.
+
+    Raises:
+        UserError: a line is not one JSON object.
+    """
     for number, line in enumerate(file, start=1):  # bytes: a line that is no UTF-8 does not hide those before it
         if line.strip():
             yield _parse_line(line, f"{name}:{number}")

@@ -57,6 +57,8 @@ _SETS = (
         gated=True,
         note="options shuffled by --seed and the row; the answer is a letter",
     ),
+    KnownSet("mmlu", "cais/mmlu", "math", ("test", "validation", "dev"), 14042, "MIT", config="all"),
+    KnownSet("mmlu-pro", "TIGER-Lab/MMLU-Pro", "math", ("test", "validation"), 12032, "MIT", id="question_id"),
     KnownSet("openr1-math", "open-r1/OpenR1-Math-220k", "math", ("train",), 93733, "Apache-2.0", config="default"),
     KnownSet(
         "deepmath",

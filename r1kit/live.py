@@ -35,6 +35,7 @@ SFT_READINGS: Readings = {
     "training": lambda line: _speed(line, "train"),
 }
 PLAIN_EVERY = 10  # seconds between plain lines
+COUNT_EVERY = 60  # seconds between plain lines of what is counted
 
 
 def _number(value: float | None, digits: int = 3) -> str:
@@ -95,26 +96,46 @@ class RunView:
     def _left(self, line: dict[str, Any]) -> str:
         assert self.done_before is not None
         per_step = (time.monotonic() - self.started) / (line["step"] - self.done_before)
-        seconds = round(per_step * (self.steps - line["step"]))
-        return f"{seconds // 60}:{seconds % 60:02d}"
+        return clock(per_step * (self.steps - line["step"]))
 
 
 @contextmanager
-def counting(title: str) -> Iterator[Callable[[int], None]]:
-    """Give a function that counts one item and its tokens; on a terminal, show how many there are and how fast."""
-    if not console.is_terminal:
-        yield lambda tokens: None
-        return
+def counting(title: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Give a function that counts one item and its tokens, and show how many there are, how fast, and the time left.
+
+    On a terminal all the time; elsewhere a plain line now and then, where the total is known.
+    """
     started, items, drawn = time.monotonic(), 0, 0
-    with console.status(title) as status:
+    printed = started
 
-        def count(tokens: int) -> None:
-            nonlocal items, drawn
-            items, drawn = items + 1, drawn + tokens
-            speed = drawn / max(time.monotonic() - started, 1e-9)
-            status.update(f"{title}: {items:,}, {speed:,.0f} tokens/s")
+    def reading() -> str:
+        passed = max(time.monotonic() - started, 1e-9)
+        speed = f"{drawn / passed:,.0f} tokens/s"
+        if total is None:
+            return f"{title}: {items:,}, {speed}"
+        return f"{title}: {items:,} of {total:,}, {speed}, left {clock(passed * (total / items - 1))}"
 
+    def count(tokens: int) -> None:
+        nonlocal items, drawn, printed
+        items, drawn = items + 1, drawn + tokens
+        if status is not None:
+            status.update(reading())
+        elif total is not None and time.monotonic() - printed > COUNT_EVERY:
+            printed = time.monotonic()
+            say(reading())
+
+    if not console.is_terminal:
+        status = None
         yield count
+        return
+    with console.status(title) as status:
+        yield count
+
+
+def clock(seconds: float) -> str:
+    """Return a time as text, "1:02:03" or "2:03"."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"
 
 
 def draw_curves(log: list[dict[str, Any]], title: str, curves: dict[str, tuple[str, ...]]) -> None:

@@ -10,7 +10,7 @@ from r1kit.records import Message, as_problem
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-PromptStyle = Literal["r1-zero", "chat", "cot", "raw"]
+PromptStyle = Literal["r1-zero", "chat", "cot", "boxed", "raw"]
 STYLES: tuple[PromptStyle, ...] = get_args(PromptStyle)
 
 # DeepSeek-R1 (arXiv 2501.12948), table 1
@@ -22,6 +22,12 @@ R1_ZERO_PREAMBLE = (
 )
 # "Let's think step by step": Kojima et al. 2022 (arXiv 2205.11916), table 1
 STEP_BY_STEP = {"en": " Let's think step by step.", "zh": "让我们一步一步地思考。"}
+# DeepSeek-R1's README, "Usage Recommendations"; in Chinese DeepSeekMath's (github.com/deepseek-ai/DeepSeek-Math)
+IN_A_BOX = {
+    "en": "\nPlease reason step by step, and put your final answer within \\boxed{}.",
+    "zh": "\n请通过逐步推理来解答问题，并把最终答案放置于\\boxed{}中。",
+}
+ASKED = {"cot": STEP_BY_STEP, "boxed": IN_A_BOX}  # what a style puts after the question, by language
 
 
 @dataclass(frozen=True)
@@ -29,18 +35,18 @@ class Prompting:
     """How prompts are written."""
 
     style: PromptStyle
-    system: str | None = None  # where the problem has none of its own; chat and cot
+    system: str | None = None  # where the problem has none of its own; chat, cot and boxed
     prefill: str = ""  # the beginning of every completion, written for the model
     examples: tuple[tuple[str, str], ...] = ()  # few-shot: prompts and what is said to them
 
     def __post_init__(self) -> None:
         if self.system is not None and not self.is_chat:
-            raise UsageError("--system", f"{self.style} has no system prompt", "use --prompt-style chat or cot")
+            raise UsageError("--system", f"{self.style} has no system prompt", "use --prompt-style chat, cot or boxed")
 
     @property
     def is_chat(self) -> bool:
         """Whether a chat template writes the prompt, and with it the special tokens."""
-        return self.style in ("chat", "cot")
+        return self.style in ("chat", "cot", "boxed")
 
 
 def encode_prompt(problem: Record, prompting: Prompting, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
@@ -59,7 +65,8 @@ def render_prompt(problem: Record, prompting: Prompting, tokenizer: "PreTrainedT
     """Return the exact text of the prompt in one of `STYLES`, with the prefill at its end.
 
     r1-zero: the template of DeepSeek-R1's table 1. chat: the model's chat template. cot: the chat template, with
-    "think step by step" after the question, in the problem's language. raw: the prompt as it stands.
+    "think step by step" after the question, in the problem's language. boxed: in the same way, with the words that R1's
+    authors ask for a final answer in a box. raw: the prompt as it stands.
     """
     if not prompting.is_chat:
         return plain_prompt(problem, prompting)
@@ -85,7 +92,7 @@ def join_completion(said: str, style: PromptStyle) -> str:
 
 
 def chat_messages(problem: Record, prompting: Prompting) -> list[Message]:
-    """Return the messages of style chat or cot: system prompt, few-shot examples, then the problem's own."""
+    """Return the messages of style chat, cot or boxed: system prompt, few-shot examples, then the problem's own."""
     prompt = problem["prompt"]
     asked: list[Message] = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
     system = problem.get("system") or prompting.system
@@ -95,8 +102,9 @@ def chat_messages(problem: Record, prompting: Prompting) -> list[Message]:
     for question, said in prompting.examples:
         messages += [{"role": "user", "content": question}, {"role": "assistant", "content": said}]
     messages += asked
-    if prompting.style == "cot":
-        ask = STEP_BY_STEP.get(problem.get("language", "en"), STEP_BY_STEP["en"])
+    if prompting.style in ASKED:
+        asks = ASKED[prompting.style]
+        ask = asks.get(problem.get("language", "en"), asks["en"])
         messages[-1] = {**messages[-1], "content": messages[-1]["content"] + ask}
     return messages
 

@@ -22,6 +22,7 @@ class Problem(TypedDict):
     id: str  # a hash of the content where missing
     prompt: str | list[Message]
     answer: NotRequired[str]  # gold
+    choices: NotRequired[list[str]]  # the options of a multiple choice; the answer is the letter of one
     kind: NotRequired[Literal["math", "code", "general"]]
     tests: NotRequired[dict[str, Any]]  # code: {"inputs", "outputs"[, "fn_name"]} or {"asserts"}
     system: NotRequired[str]

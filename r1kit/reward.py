@@ -1,14 +1,16 @@
 """The reward command's work: grade rollouts as they stream, and sum up."""
 
-from collections import Counter, defaultdict
+import threading
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from queue import SimpleQueue
 
+from r1kit.errors import UserError
 from r1kit.grader import Graded, Grader
-from r1kit.jsonl import Record
-
-WINDOW = 256  # rollouts graded together where they are made in this thread
+from r1kit.jsonl import Record, read_records
+from r1kit.ordered import Placed
+from r1kit.records import as_problem
 
 
 @dataclass
@@ -66,8 +68,56 @@ def score_rollouts(rollouts: Iterable[Record], grader: Grader, summary: RewardSu
         yield graded.record
 
 
-def score_windows(rollouts: Iterable[Record], grader: Grader) -> Iterator[Record]:
-    """Yield scored rollouts; rollouts are made in this thread, `WINDOW` at a time."""
-    rest = iter(rollouts)
-    while window := list(islice(rest, WINDOW)):
-        yield from score_rollouts(window, grader, RewardSummary())
+def complete_rollouts(rollouts: Iterable[Record], problems: str) -> Iterator[Record]:
+    """Yield rollouts, each with those fields of its problem that it lacks; the file of problems is kept in memory.
+
+    Raises:
+        UserError: a rollout's problem is not in the file.
+    """
+    known = {problem["id"]: problem for problem in map(as_problem, read_records(problems))}
+    for rollout in rollouts:
+        problem = known.get(rollout.need("id", "run r1kit rollout first"))
+        if problem is None:
+            what = f'the problem "{rollout["id"]}" is not in {problems}'
+            raise UserError(rollout.place, what, "give the problems that the rollouts were drawn for")
+        yield Record({**rollout, **{k: v for k, v in problem.items() if k not in rollout}}, rollout.place)
+
+
+def score_while_drawn(drawn: Iterable[Placed], grader: Grader) -> Iterator[Placed]:
+    """Yield rollouts scored, in the order in which they come: they are drawn in this thread and graded in others.
+
+    What drawing raises is raised once those before it are graded.
+    """
+    waiting: deque[Placed] = deque()
+    to_grade: SimpleQueue[Record | None] = SimpleQueue()
+    graded: SimpleQueue[Record | BaseException] = SimpleQueue()
+
+    def grade() -> None:
+        try:
+            for record in score_rollouts(iter(to_grade.get, None), grader, RewardSummary()):
+                graded.put(record)
+        except BaseException as error:  # raised again by `take`
+            graded.put(error)
+
+    def take() -> Placed:
+        record = graded.get()
+        if isinstance(record, BaseException):
+            raise record
+        return waiting.popleft()._replace(record=record)
+
+    threading.Thread(target=grade, daemon=True).start()
+    broken: UserError | None = None
+    try:
+        for item in drawn:
+            waiting.append(item)
+            to_grade.put(item.record)
+            while not graded.empty():
+                yield take()
+    except UserError as error:
+        broken = error
+    finally:
+        to_grade.put(None)
+    while waiting:
+        yield take()
+    if broken is not None:
+        raise broken

@@ -172,7 +172,7 @@ def write_rollouts(
 
 def show_prompts(problems: Iterable[Record], run: RolloutRun, count: int) -> Iterator[str]:
     """Yield the exact prompts of the first `count` problems, each under a line that says whose it is."""
-    tokenizer, prompting = _open_prompting(run.model, run.options, run.prompting)
+    tokenizer, prompting = open_prompting(run.model, run.options, run.prompting)
     for problem in islice(problems, count):
         prompt = Policy(None, tokenizer, prompting).prompt(problem)  # type: ignore[arg-type]
         if isinstance(prompt, list) and tokenizer is not None:
@@ -189,11 +189,11 @@ def open_policy(model: str, options: EngineOptions, prompting: dict[str, Any], w
     Args:
         prompting: the fields of `Prompting`; a style of None is the model's own.
     """
-    tokenizer, written = _open_prompting(model, options, prompting)
+    tokenizer, written = open_prompting(model, options, prompting)
     return Policy(open_engine(model, options, tokenizer, with_logprobs), tokenizer, written)
 
 
-def _open_prompting(
+def open_prompting(
     model: str, options: EngineOptions, prompting: dict[str, Any]
 ) -> tuple["PreTrainedTokenizerBase | None", Prompting]:
     """Return a model's tokenizer, None where a server has it, and how the model is prompted."""

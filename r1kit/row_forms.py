@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 
 from r1kit.answer import BOX, PLAIN_FRACTION, after_brace
+from r1kit.choice import LETTERS
 from r1kit.errors import UserError
 from r1kit.jsonl import Record
 from r1kit.known_sets import KnownSet
@@ -25,11 +26,13 @@ SCIENTIFIC = re.compile(r"\A(-?\d+(?:\.\d+)?)[eE]\+?(-?\d+)\Z")
 DELIMITED = re.compile(r"(?<!\\)\$|\\[(\[]|\\boxed|\\fbox|\\framebox")  # as math-verify finds a formula in a text
 WORDS = re.compile(r"(?=.*\s).*[^\W\d_]{3}.*|[^\W\d_]{3,}", re.DOTALL)  # a text with one, or one alone
 OPTIONS = ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
-LETTERS = "ABCD"
-STRUCTURED = ("prompt", "tests", "test_list", "test_imports", "nums", "examples", "official_tests", "reasoning_gym")
+STRUCTURED = (
+    *("prompt", "tests", "test_list", "test_imports", "nums", "examples", "official_tests", "reasoning_gym"),
+    *("choices", "options"),
+)
 
 # simple-evals (github.com/openai/simple-evals), common.py, QUERY_TEMPLATE_MULTICHOICE, in short
-CHOOSE = "Answer with the letter of the right option: \\boxed{A}, \\boxed{B}, \\boxed{C} or \\boxed{D}."
+CHOOSE = "Answer with the letter of the right option: {} or {}."
 # TinyZero (github.com/Jiayi-Pan/TinyZero), examples/data_preprocess/countdown.py
 COUNTDOWN = (
     "Using the numbers {nums}, create an equation that equals {target}. You can use basic arithmetic operations "
@@ -94,7 +97,7 @@ def _formulas(fields: Fields) -> Fields:
     Of 3\sqrt{13} it reads 3 where nothing says that it is a formula, of 4.5e33 4.5. Words stay as they are.
     """
     answer = fields.get("answer")
-    by_text = (fields.get("kind") or "math") != "math" or {"tests", "reasoning_gym"} & fields.keys()
+    by_text = (fields.get("kind") or "math") != "math" or {"tests", "reasoning_gym", "choices"} & fields.keys()
     if by_text or not isinstance(answer, str):
         return fields
     answer = SCIENTIFIC.sub(r"\1 \\times 10^{\2}", answer.strip().replace("+$ $", "+"))
@@ -137,9 +140,40 @@ def _gpqa(fields: Fields, seed: int) -> Fields:
     options = [str(fields[name]).strip() for name in OPTIONS]
     order = list(range(len(options)))
     Random(f"{seed} {fields.get('Record ID') or fields['Question']}").shuffle(order)
-    lines = [f"{letter}) {options[i]}" for letter, i in zip(LETTERS, order, strict=True)]
-    prompt = "\n\n".join([str(fields["Question"]).strip(), "\n".join(lines), CHOOSE])
-    return {**_without(fields, "Question"), "prompt": prompt, "answer": LETTERS[order.index(0)]}
+    shuffled = [options[i] for i in order]
+    asked = {"prompt": _ask_choice(fields["Question"], shuffled), "choices": shuffled}
+    return {**_without(fields, "Question"), **asked, "answer": LETTERS[order.index(0)]}
+
+
+def _ask_choice(question: Any, choices: list[str]) -> str:
+    """Return a question with its options, each behind its letter, and how to answer."""
+    letters = LETTERS[: len(choices)]
+    lines = [f"{letter}) {text}" for letter, text in zip(letters, choices, strict=True)]
+    *boxes, last = [f"\\boxed{{{letter}}}" for letter in letters]
+    return "\n\n".join([str(question).strip(), "\n".join(lines), CHOOSE.format(", ".join(boxes), last)])
+
+
+def _multiple_choice(fields: Fields, seed: int) -> Fields:
+    """Options in their order, the right one by its letter or by its place from 0, as MMLU and MMLU-Pro have it.
+
+    What is not surely that stays as it is: options that are no texts, an answer that is one of neither.
+    """
+    name = "choices" if "choices" in fields else "options"
+    choices, answer = fields[name], fields["answer"]
+    is_list = isinstance(choices, list) and all(isinstance(text, str) for text in choices)
+    if "prompt" in fields or not is_list or not 2 <= len(choices) <= len(LETTERS):
+        return fields
+    letters = LETTERS[: len(choices)]
+    if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(choices):
+        answer = letters[answer]
+    if not isinstance(answer, str) or len(answer) != 1 or answer not in letters:
+        return fields
+    place = fields.get("answer_index", letters.index(answer))
+    if str(place) != str(letters.index(answer)):
+        raise ValueError(f"answer is {answer}, and answer_index {place}")
+    texts = [text.strip() for text in choices]
+    asked = {"prompt": _ask_choice(fields["question"], texts), "choices": texts, "answer": answer}
+    return {**_without(fields, "question", name, "answer_index"), **asked}
 
 
 def _countdown(fields: Fields, seed: int) -> Fields:
@@ -214,6 +248,8 @@ def _without(fields: Fields, *names: str) -> Fields:
 FORMS: tuple[tuple[set[str], Callable[[Fields, int], Fields]], ...] = (
     ({"prompt", "tests"}, _own_tests),
     ({"Question", *OPTIONS}, _gpqa),
+    ({"question", "choices", "answer"}, _multiple_choice),
+    ({"question", "options", "answer", "answer_index"}, _multiple_choice),
     ({"prompt", "reasoning_gym"}, lambda fields, seed: fields),
     ({"nums", "target"}, _countdown),
     ({"prompt", "test", "entry_point"}, _human_eval),

@@ -1,13 +1,15 @@
 """Rows of local files and folders, read one after another: JSON Lines, JSON, CSV, Parquet, and what `datasets` saved.
 
-A row is what the file says, as JSON has it. CSV and Parquet know no field that is absent: an empty cell and a null are
-left out.
+JSON Lines, JSON and CSV may be compressed (.gz). A row is what the file says, as JSON has it. CSV and Parquet know no
+field that is absent: an empty cell and a null are left out.
 """
 
 import base64
 import csv
+import gzip
 import json
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from datetime import date, time
 from decimal import Decimal
@@ -17,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from r1kit.errors import UserError
-from r1kit.jsonl import STDIO, Record, read_records
+from r1kit.jsonl import STDIO, Record, parse_lines, read_records
 
 PIECE = 1 << 20  # characters read at a time
 BETWEEN = re.compile(r"[ \t\r\n,]*")  # two elements of an array
@@ -33,7 +35,24 @@ def read_rows(path: str, split: str | None = None) -> Iterator[Record]:
     if path != STDIO and Path(path).is_dir():
         return read_folder(path, split)
     readers = {".csv": _read_csv, ".tsv": _read_csv, ".json": _read_json, ".parquet": _read_parquet}
-    return _readable(path, readers.get(Path(path).suffix.lower(), read_records))
+    ending = Path(path.lower().removesuffix(".gz")).suffix
+    return _readable(path, readers.get(ending, _read_lines if _is_compressed(path) else read_records))
+
+
+def _is_compressed(path: str) -> bool:
+    return path.lower().endswith(".gz")
+
+
+def _open_text(path: str, newline: str | None = None) -> IO[str]:
+    """Open a text file, compressed or not."""
+    if _is_compressed(path):
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline=newline)
+    return open(path, encoding="utf-8-sig", newline=newline)
+
+
+def _read_lines(path: str) -> Iterator[Record]:
+    with gzip.open(path) as file:
+        yield from parse_lines(file, path)
 
 
 def _readable(path: str, read: Any) -> Iterator[Record]:
@@ -43,12 +62,14 @@ def _readable(path: str, read: Any) -> Iterator[Record]:
         raise UserError(path, f"cannot be read ({error.strerror or error})", "name a file, or - for stdin") from None
     except UnicodeDecodeError:
         raise UserError(path, "not UTF-8 text", "convert the file to UTF-8") from None
+    except (EOFError, zlib.error) as error:
+        raise UserError(path, f"cannot be unpacked ({error})", "fetch it anew, or compress it anew") from None
 
 
 def _read_csv(path: str) -> Iterator[Record]:
     csv.field_size_limit(LARGEST_CELL)
-    delimiter = "\t" if path.lower().endswith(".tsv") else ","
-    with open(path, encoding="utf-8-sig", newline="") as file:
+    delimiter = "\t" if path.lower().removesuffix(".gz").endswith(".tsv") else ","
+    with _open_text(path, newline="") as file:
         rows = csv.DictReader(file, delimiter=delimiter)
         for row in rows:
             place = f"{path}:{rows.line_num}"
@@ -122,14 +143,14 @@ def plain(value: Any) -> Any:
 
 def _read_json(path: str) -> Iterator[Record]:
     """Yield the objects of an array, read piece by piece; of {"data": […]}, which is read whole; or of JSON Lines."""
-    with open(path, encoding="utf-8-sig") as file:
+    with _open_text(path) as file:
         first = next(filter(None, (line.strip() for line in file)), "")
         file.seek(0)
         if first.startswith("["):
             yield from _read_array(file, path)
             return
         if _is_object(first):
-            yield from read_records(path)
+            yield from _read_lines(path) if _is_compressed(path) else read_records(path)
             return
         try:
             content = json.load(file) if first else {"data": []}

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from r1kit.callbacks import RunCallback
 from r1kit.engines import Sampling
 from r1kit.errors import UserError
-from r1kit.evaluate import measure
 from r1kit.held_out import HeldOut
 from r1kit.jsonl import Record
 from r1kit.live import SFT_READINGS, RunView, draw_curves, say
+from r1kit.metrics import measure
 from r1kit.processes import check_launch, is_main, join, launch_note, process_count, share
 from r1kit.prompts import Prompting, PromptStyle
 from r1kit.rewards.accuracy import accuracy_reward

@@ -5,8 +5,9 @@ mean over all subsets and orders estimates the accuracy of a vote of m rollouts 
 2107.03374, section 2.1) do for pass@k. Majority and best-of-n are computed exactly; for weighted votes the subsets are
 enumerated where they are few, else drawn.
 
-Each function returns a list: the accuracy for m = 1, 2, 4, … up to N. G is the number of groups of equal answers; a
-rollout that does not vote is in none of them. A subset in which nobody votes is wrong.
+Each function returns a list: the accuracy for each m of `sizes`, none of which is above N; without them for 1, 2, 4, …
+up to N. G is the number of groups of equal answers; a rollout that does not vote is in none of them. A subset in which
+nobody votes is wrong.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,9 @@ def sizes_up_to(rollouts: int) -> list[int]:
 
 
 @lru_cache(maxsize=4096)
-def majority_accuracy(counts: tuple[int, ...], right: tuple[bool, ...], rollouts: int) -> list[float]:
+def majority_accuracy(
+    counts: tuple[int, ...], right: tuple[bool, ...], rollouts: int, sizes: tuple[int, ...] | None = None
+) -> list[float]:
     """Return how often the majority of m of N = `rollouts` is right, exactly up to `EXACT_ROLLOUTS`.
 
     A right group wins with k votes where no other has more, and where of those that have k it is seen first, which is
@@ -40,13 +43,13 @@ def majority_accuracy(counts: tuple[int, ...], right: tuple[bool, ...], rollouts
     """
     if rollouts > EXACT_ROLLOUTS:
         groups = [group for group, count in enumerate(counts) for _ in range(count)]
-        return weighted_accuracy([*groups, *[None] * (rollouts - len(groups))], [1.0] * rollouts, right)
+        return weighted_accuracy([*groups, *[None] * (rollouts - len(groups))], [1.0] * rollouts, right, sizes)
     ways = np.zeros(rollouts + 1)
     for winner in np.flatnonzero(right):
         others = counts[:winner] + counts[winner + 1 :]
         for votes in range(1, counts[winner] + 1):
             ways += comb(counts[winner], votes) * _ways_to_lead(votes, others, rollouts - counts[winner], rollouts)
-    return [float(ways[m]) / comb(rollouts, m) for m in sizes_up_to(rollouts)]
+    return [float(ways[m]) / comb(rollouts, m) for m in sizes or sizes_up_to(rollouts)]
 
 
 def _ways_to_lead(votes: int, others: Sequence[int], pool: int, rollouts: int) -> np.ndarray:
@@ -74,7 +77,9 @@ def _binomials(n: int) -> np.ndarray:
     return np.array([comb(n, k) for k in range(n + 1)], dtype=float)
 
 
-def best_of_n_accuracy(scores: Sequence[float | None], right: Sequence[bool]) -> list[float]:
+def best_of_n_accuracy(
+    scores: Sequence[float | None], right: Sequence[bool], sizes: Sequence[int] | None = None
+) -> list[float]:
     """Return how often the rollout with the highest score is right; of equal scores each is as likely to come first.
 
     Args:
@@ -87,7 +92,7 @@ def best_of_n_accuracy(scores: Sequence[float | None], right: Sequence[bool]) ->
     size = np.bincount(blocks)
     share = np.bincount(blocks, [good for _, good in scored]) / size
     end = np.cumsum(size)
-    passed_over = [_passed_over(len(scores), m) for m in sizes_up_to(len(scores))]
+    passed_over = [_passed_over(len(scores), m) for m in sizes or sizes_up_to(len(scores))]
     return [float((none[end - size] - none[end]) @ share) for none in passed_over]
 
 
@@ -97,7 +102,12 @@ def _passed_over(rollouts: int, drawn: int) -> np.ndarray:
     return np.append(1.0, np.cumprod(np.maximum(0, rollouts - drawn - before) / (rollouts - before)))
 
 
-def weighted_accuracy(groups: Sequence[int | None], weights: Sequence[float], right: Sequence[bool]) -> list[float]:
+def weighted_accuracy(
+    groups: Sequence[int | None],
+    weights: Sequence[float],
+    right: Sequence[bool],
+    sizes: Sequence[int] | None = None,
+) -> list[float]:
     """Return how often the group with the largest sum of weights is right.
 
     Of groups that tie, the one seen first wins: one with two rollouts is so twice as likely as one with one.
@@ -107,7 +117,7 @@ def weighted_accuracy(groups: Sequence[int | None], weights: Sequence[float], ri
         weights: of each rollout (N,), 0 or more.
         right: whether a group's answer is right (G,).
     """
-    sizes = sizes_up_to(len(groups))
+    sizes = sizes or sizes_up_to(len(groups))
     if not any(right):
         return [0.0] * len(sizes)
     members = np.zeros((len(groups), len(right)))

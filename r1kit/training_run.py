@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from r1kit.evaluate import Metrics, format_table
+from r1kit.eval_tables import format_table
 from r1kit.jsonl import Record
 from r1kit.live import say
+from r1kit.metrics import Metrics
 from r1kit.run_folder import checkpoint_step
 
 if TYPE_CHECKING:
@@ -69,7 +70,12 @@ def report_change(metrics: dict[str, Metrics], before: list[Record], after: list
     """Print the table before → after, the problem answered by both models that gained most, and where the model is."""
     if metrics:
         say("", f"held out: {metrics['after'].problems} problems, 95 % intervals over problems", *format_table(metrics))
-        chosen = max(range(len(after)), key=lambda i: (after[i]["reward"] or 0) - (before[i]["reward"] or 0))
+        chosen = max(range(len(after)), key=lambda i: _merit(after[i]) - _merit(before[i]))
         say("", f"{after[chosen]['prompt']}   (answer: {after[chosen].get('answer')})")
         say(f"  before: {before[chosen]['completion'].strip()}", f"  after:  {after[chosen]['completion'].strip()}")
     say("", f"the model is in {folder}; r1kit rollout --model {folder} samples from it")
+
+
+def _merit(rollout: Record) -> float:
+    """Return how good a held-out rollout is to look at: right, and in form."""
+    return (rollout["rewards"]["accuracy"] or 0) + (rollout["rewards"]["format"] or 0)

@@ -19,13 +19,12 @@ from itertools import chain
 from math import exp, fsum
 from typing import NamedTuple
 
-from r1kit.answer import equal_answers
-from r1kit.ballots import AnswerGroups, is_correct, read_answer, read_grade, read_weight
+from r1kit.ballots import AnswerGroups, is_correct, is_judged_by_gold, read_answer, read_grade, read_weight
 from r1kit.errors import UsageError, UserError
 from r1kit.estimates import RunningMean, percent
 from r1kit.jsonl import Record
 from r1kit.records import VoteMethod, rollouts_by_problem
-from r1kit.verdict import kind_of
+from r1kit.verdict import equality_of
 
 TOTALS: dict[str, Callable[[list[float]], float]] = {"majority": len, "weighted": fsum, "best-of-n": max}
 COPIED = ("id", "prompt", "answer", "kind", "language", "search", "budget")
@@ -63,8 +62,8 @@ class Ballot(NamedTuple):
 class Poll:
     """The votes of one problem, of `n` rollouts, as they are cast.
 
-    Answers of mathematics are grouped by equality, programs and other texts where they are the same. A rollout that
-    ended in an error gives no answer.
+    Answers are grouped by what makes them equal (see r1kit.verdict): mathematics, the letter of an option, a text,
+    programs where they are the same. A rollout that ended in an error gives no answer.
     """
 
     def __init__(self, first: Record, plan: VotePlan, n: int):
@@ -74,9 +73,9 @@ class Poll:
         self.decided_at: int | None = None  # votes after which no other could change a majority
         self.unweighted = 0  # rollouts that do not vote since what would weigh them is null
         self.tokens: int | None = 0  # of the completions; None where one does not say
-        self._is_math = kind_of(first) == "math"
-        self._groups = AnswerGroups(equal_answers if self._is_math else operator.eq)
-        self._grades: dict[str | None, bool | None] = {}  # of programs and texts
+        self._by_gold = is_judged_by_gold(first)
+        self._groups = AnswerGroups(equality_of(first))
+        self._grades: dict[str | None, bool | None] = {}  # of answers that are not judged by the gold answer
 
     def cast(self, rollout: Record) -> None:
         """Count the vote of the next rollout.
@@ -87,7 +86,7 @@ class Poll:
         answer, weight = read_answer(rollout), self._weight(rollout)
         ballot = Ballot(None if answer is None else self._groups.leader(answer), weight)
         self.ballots.append(ballot)
-        self._grades.setdefault(ballot.answer, None if self._is_math else read_grade(rollout))
+        self._grades.setdefault(ballot.answer, None if self._by_gold else read_grade(rollout))
         if ballot.answer is not None and weight is not None:
             self.weights.setdefault(ballot.answer, []).append(weight)
         tokens = rollout.get("completion_tokens")
@@ -132,11 +131,11 @@ class Poll:
     def is_right(self, answer: str | None) -> bool | None:
         """Tell whether an answer is right, None where that is not known.
 
-        Of mathematics, whether it equals the gold answer; of the rest, how `reward` graded the rollout that gave it.
+        It is where it equals the gold answer; a program, or the answer to a task of reasoning-gym, where `reward` found
+        the rollout right that gave it.
         """
-        if self._is_math:
-            gold = self.first.get("answer")
-            return None if gold is None else is_correct(str(gold), answer)
+        if self._by_gold:
+            return is_correct(self.first, answer)
         if answer is None:
             return False if any(grade is not None for grade in self._grades.values()) else None
         return self._grades[answer]
@@ -288,5 +287,5 @@ class VoteSummary:
         rows = ["       n  accuracy (95 % interval over problems; mean over subsets of n rollouts)"]
         for running, size in zip(self.accuracies, (1 << power for power in range(most.bit_length())), strict=False):
             of = "" if running.count == total else f"  ({running.count} of {total} problems)"
-            rows.append(f"{size:>8}  {percent(running.estimate(0, 1))}{of}")
+            rows.append(f"{size:>8}  {percent(running.share())}{of}")
         return rows

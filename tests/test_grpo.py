@@ -208,7 +208,7 @@ def test_overwrite_starts_anew_and_a_torn_checkpoint_is_passed_over(tmp_path):
     [
         (("--reward", "acuracy"), 2, "the known ones are accuracy, format"),
         (("nowhere.jsonl",), 1, "nowhere.jsonl: no such file or known set"),
-        (("facts",), 1, "the reward accuracy can grade none of the 258 problems"),
+        (("facts", "--reward", "reasoning-gym"), 1, "the reward reasoning-gym can grade none of the 258 problems"),
         (("--model", "nowhere"), 1, "nowhere: no such model folder"),
     ],
 )

@@ -97,7 +97,7 @@ def test_the_files_of_a_set_that_needs_a_script_are_read_without_it(ask, tmp_pat
         (
             ("gpqa-diamond",),
             "Idavidrein/gpqa: is gated; ask for access at {url}/datasets/Idavidrein/gpqa and `hf auth login`; with a "
-            "local copy say r1kit data gpqa-diamond=FILE",
+            "local copy say gpqa-diamond=FILE",
         ),
         (("some/script",), "some/script: cannot be read (RuntimeError: Dataset scripts are no longer supported"),
         (("gsm8k", "--split", "dev"), 'openai/gsm8k: has no split "dev"; say --split test or train'),
@@ -116,8 +116,8 @@ def test_a_hub_that_cannot_be_reached_is_one_line_with_the_remedy(tmp_path):
     env = {"HF_ENDPOINT": "http://127.0.0.1:1", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
     run = r1kit("data", "math500", env=env)
     what = "the hub cannot be reached (tried http://127.0.0.1:1: ConnectError)"
-    expected = f"HuggingFaceH4/MATH-500: {what}; with a local copy say r1kit data math500=FILE"
+    expected = f"HuggingFaceH4/MATH-500: {what}; with a local copy say math500=FILE"
     assert (run.returncode, run.stdout, run.stderr) == (1, "", f"r1kit data: error: {expected}\n")
     offline = r1kit("data", "nobody/nothing", env={**env, "HF_HUB_OFFLINE": "1"})
     assert "nobody/nothing: the hub cannot be reached (tried http://127.0.0.1:1: " in offline.stderr
-    assert "; with a local copy say r1kit data FILE\n" in offline.stderr
+    assert "; with a local copy say FILE\n" in offline.stderr

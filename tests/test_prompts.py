@@ -4,7 +4,7 @@ from conftest import write_jsonl
 from r1kit.errors import UserError
 from r1kit.jsonl import Record
 from r1kit.model import load_tokenizer
-from r1kit.prompts import Prompting, chat_messages, default_style, encode_prompt, read_examples, render_prompt
+from r1kit.prompts import STYLES, Prompting, chat_messages, default_style, encode_prompt, read_examples, render_prompt
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +45,20 @@ def test_cot_asks_for_steps_in_the_problems_language(tokenizer):
     assert "step by step" not in render(tokenizer, "chat")
 
 
+def test_boxed_asks_for_a_box_in_the_words_of_r1s_authors(tokenizer):
+    asked = "1 + 2?\nPlease reason step by step, and put your final answer within \\boxed{}.\nAssistant:"
+    assert render(tokenizer, "boxed").endswith(asked)
+    assert render(tokenizer, "boxed", system="Be kind.").startswith("Be kind.\n")
+    zh = "1 + 2?\n请通过逐步推理来解答问题，并把最终答案放置于\\boxed{}中。\nAssistant:"
+    assert render(tokenizer, "boxed", problem(language="zh")).endswith(zh)
+    assert render(tokenizer, "boxed", problem(language="de")).endswith(asked)
+
+
 def test_raw_is_the_prompt_itself(tokenizer):
     assert render(tokenizer, "raw") == "What is 1 + 2?"
 
 
-@pytest.mark.parametrize("style", ["r1-zero", "chat", "cot", "raw"])
+@pytest.mark.parametrize("style", STYLES)
 def test_a_prefill_is_the_end_of_the_prompt(tokenizer, style):
     begun = render(tokenizer, style, prefill="<think>\n")
     space = " " if style == "r1-zero" else ""  # as between the words of its template

@@ -1,10 +1,13 @@
 import json
 
+import pytest
 from conftest import lines, r1kit, write_jsonl
 
+from r1kit.errors import UserError
 from r1kit.grader import Grader
 from r1kit.jsonl import Record
-from r1kit.reward import RewardSummary, score_rollouts, score_windows
+from r1kit.ordered import Placed
+from r1kit.reward import RewardSummary, score_rollouts, score_while_drawn
 from r1kit.reward_spec import parse_rewards
 
 
@@ -37,10 +40,38 @@ def test_nothing_graded_is_summed_up_too():
     assert RewardSummary().lines() == ["0 rollouts"]
 
 
-def test_rollouts_made_in_windows_are_scored_the_same():
+def test_rollouts_are_graded_while_others_are_drawn():
     rollouts = [rollout(number, answer=str(number % 9)) for number in range(600)]
     grader = Grader(parse_rewards("accuracy"))
-    assert list(score_windows(iter(rollouts), grader)) == list(score_rollouts(rollouts, grader, RewardSummary()))
+    scored = list(score_rollouts(rollouts, grader, RewardSummary()))
+    seen = 0
+
+    def draw():
+        for number, record in enumerate(rollouts):
+            yield Placed(number, 0, 1, record)
+            for _ in range(100_000 if number == 100 else 0):
+                if seen:  # graded ones leave before the last is drawn
+                    break
+                yield Placed(-1, 0, 1, rollouts[0])
+
+    placed = []
+    for item in score_while_drawn(draw(), grader):
+        placed.append(item)
+        seen += 1
+    assert len(placed) < 100_000
+    assert [item.record for item in placed if item.problem >= 0] == scored
+    assert [item.problem for item in placed if item.problem >= 0] == list(range(600))
+
+
+def test_what_was_drawn_before_a_failure_is_graded():
+    def draw():
+        yield Placed(0, 0, 1, rollout())
+        raise UserError("server", "is gone", "start it")
+
+    scored = score_while_drawn(draw(), Grader(parse_rewards("accuracy")))
+    assert next(scored).record["verdict"]
+    with pytest.raises(UserError, match="is gone"):
+        next(scored)
 
 
 def test_the_command_grades_kinds_by_their_own_rewards(tmp_path):
@@ -99,16 +130,20 @@ def test_what_cannot_be_graded_is_null_with_its_reason_on_stderr(tmp_path):
         {"id": "1", "completion": "7", "answer": "nobody knows"},
         {"id": "2", "completion": "```\nx\n```", "tests": {"asserts": "assert ("}},
         {"id": "3", "completion": "```\nx\n```", "tests": 5},
-        {"id": "4", "completion": "Paris", "answer": "Paris", "kind": "general"},
+        {"id": "4", "completion": "Paris", "kind": "general"},
+        {"id": "5", "completion": "Paris", "answer": "It is Paris. " * 9, "kind": "general"},
+        {"id": "6", "completion": "B", "answer": "E", "choices": ["Rome", "Paris"]},
     ]
     run = r1kit("reward", "--reward", "accuracy", write_jsonl(tmp_path / "r.jsonl", rows))
     assert run.returncode == 0
-    assert [row["reward"] for row in lines(run.stdout)] == [None] * 4
+    assert [row["reward"] for row in lines(run.stdout)] == [None] * 6
     for reason in (
         "the gold answer cannot be read",
         "tests.asserts is no Python source",
         "tests is no object",
-        "accuracy is for math and code",
+        "no gold answer",
+        "the gold answer is a text of 116 characters; exact match is for short ones",
+        "the gold answer is none of the letters A to B",
     ):
         assert reason in run.stderr
 

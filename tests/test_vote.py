@@ -9,7 +9,9 @@ from math import exp, log
 import pytest
 from conftest import lines, r1kit, write_jsonl
 
+from r1kit.ballots import vote_groups
 from r1kit.errors import UsageError, UserError
+from r1kit.estimates import estimate_share, percent
 from r1kit.jsonl import Record
 from r1kit.records import groups_of_rollouts
 from r1kit.subsets import majority_accuracy
@@ -214,6 +216,43 @@ def test_general_answers_vote_too():
     assert vote(members, "best-of-n")[0]["prediction"] == "Rome"
 
 
+def test_texts_vote_as_exact_match_has_them_and_are_right_by_the_gold_answer():
+    members = rollouts("g", "Rome", "Paris", "The answer is paris.", "**Paris!**", kind="general", answer="the Paris")
+    [record] = vote(members)
+    assert (record["prediction"], record["votes"], record["correct"]) == ("Paris", {"Rome": 1, "Paris": 3}, True)
+    assert vote(rollouts("g", "Paris", kind="general"))[0]["correct"] is None
+    assert vote(rollouts("g", "Paris", kind="general", answer="Paris " * 20))[0]["correct"] is None
+    assert vote(rollouts("g", "<think>x</think>", kind="general", answer="Paris"))[0]["correct"] is False
+
+
+def test_options_vote_by_their_letter():
+    said = ("The answer is (B).", "\\boxed{B}", "\\boxed{A}", "A photon")
+    [record] = vote(rollouts("c", *said, choices=["1", "2", "3"], answer="B"))
+    assert (record["prediction"], record["votes"], record["correct"]) == ("B", {"B": 2, "A": 1}, True)
+    assert vote(rollouts("c", *said, choices=["1", "2", "3"], answer="D"))[0]["correct"] is None
+
+
+@pytest.mark.parametrize(
+    ("members", "groups"),
+    [
+        (rollouts("1", "1/2", "7", "0.5", "none", answer="0.50"), ((2, 1), (True, False))),
+        (rollouts("1", "none", answer="7"), ((), ())),
+        (rollouts("1", "7", answer="nobody knows"), None),
+        (rollouts("1", "none", answer="nobody knows"), None),
+        (rollouts("1", "7"), None),
+        (rollouts("1", "B", "(B)", "\\boxed{A}", choices=["1", "2"], answer="A"), ((2, 1), (False, True))),
+        (rollouts("1", "B", choices=["1", "2"], answer="E"), None),
+        (rollouts("1", "Rome", "paris", "Paris.", kind="general", answer="Paris"), ((1, 2), (False, True))),
+        (rollouts("1", "Paris", kind="general"), None),
+        ([code("a", verdict="correct")], None),
+        (rollouts("1", "2 + 2", "4", kind="general", reasoning_gym={}, verdict="correct"), ((1, 1), (True, True))),
+        (rollouts("1", "2 + 2", kind="general", reasoning_gym={}), None),
+    ],
+)
+def test_groups_of_equal_answers_are_counted_and_judged(members, groups):
+    assert vote_groups(members) == groups
+
+
 def test_a_vote_is_decided_when_no_other_can_change_it():
     """Every continuation of every prefix is voted on: before decided_at some change the winner, after it none does."""
     answers = ("7", "8", "none")
@@ -317,7 +356,7 @@ def test_the_table_is_the_mean_over_problems_of_the_mean_over_subsets():
         assert running.mean == pytest.approx(sum(each) / 2)
     rows = table(members).lines()[2:]
     assert [row.split()[0] for row in rows] == ["1", "2", "4"]
-    assert rows[0].split(maxsplit=1)[1] == "37.5 % [13.0, 62.0]"  # 0.5 and 0.25: 0.375 ± 1.96 * 0.125
+    assert rows[0].split(maxsplit=1)[1] == percent(estimate_share([0.5, 0.25])) == "37.5 % [1.2, 96.6]"
 
 
 def test_ragged_groups_go_up_to_the_most_common_size():

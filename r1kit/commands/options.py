@@ -61,6 +61,11 @@ GpuMemory = Annotated[
     float | None,
     typer.Option("--gpu-memory-utilization", min=0.0, max=1.0, help="Share of the GPU's memory to use (vLLM)."),
 ]
+TensorParallelSize = Annotated[int | None, typer.Option(min=1, help="GPUs that share the model (vLLM).")]
+MaxModelLen = Annotated[int | None, typer.Option(min=1, help="Tokens of prompt and completion (vLLM).")]
+FewShot = Annotated[
+    str | None, typer.Option(metavar="FILE", help="Examples to show: prompts, each with completion or answer.")
+]
 System = Annotated[str | None, typer.Option(help="System prompt, where a problem has none of its own.")]
 Prefill = Annotated[
     str,

@@ -17,6 +17,10 @@ def reward(
     score_text: ScoreText = None,
     workers: Workers = None,
     sandbox: SandboxMode = "auto",
+    problems: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Problems, for fields that the rollouts lack: tests, answers."),
+    ] = None,
     explain: Annotated[
         str | None, typer.Option(metavar="ID[/SAMPLE]", help="Say on stderr how one rollout was graded; write none.")
     ] = None,
@@ -36,17 +40,20 @@ def reward(
         r1kit reward --reward math=accuracy,format:0.2 code=accuracy --reward-arg accuracy.partial=true rollouts.jsonl
 
         r1kit reward --explain arith-test-1/3 rollouts.jsonl
+
+        r1kit reward --problems eval/problems/mbpp.jsonl eval/zero/mbpp.jsonl | r1kit eval -
     """
     from r1kit.explain import explain_rollout
     from r1kit.grader import Grader
-    from r1kit.reward import RewardSummary, score_rollouts
+    from r1kit.reward import RewardSummary, complete_rollouts, score_rollouts
     from r1kit.reward_spec import parse_options, parse_rewards
 
     parts = parse_rewards(rewards)
+    read = read_records(rollouts) if problems is None else complete_rollouts(read_records(rollouts), problems)
     grader = Grader(parts, parse_options(reward_args or [], parts, score_text), workers, sandbox)
     if explain:
-        say(explain_rollout(read_records(rollouts), explain, grader))
+        say(explain_rollout(read, explain, grader))
         return
     summary = RewardSummary()
-    write_records(score_rollouts(read_records(rollouts), grader, summary), output)
+    write_records(score_rollouts(read, grader, summary), output)
     say([*summary.lines(), *grader.warnings()])

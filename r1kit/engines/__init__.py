@@ -67,3 +67,7 @@ class Engine(Protocol):
         What reading a request raises is raised once those before it are done.
         """
         ...
+
+    def close(self) -> None:
+        """Give back what the engine holds; it completes nothing any more."""
+        ...

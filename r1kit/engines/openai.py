@@ -91,6 +91,9 @@ class OpenAIEngine:
             with suppress(BaseException):  # what reading raised was raised above, or something before it was
                 feed.close()
 
+    def close(self) -> None:
+        """Do nothing: the server goes on."""
+
     async def _draw_all(self, feed: Feed[Request], sampling: Sampling, drawn: queue.Queue) -> None:
         """Put each completion, or what ends the run, into `drawn`."""
         slots = asyncio.Semaphore(self.concurrency)

@@ -94,3 +94,20 @@ def open_engine(
     from r1kit.model import load_model
 
     return TransformersEngine(load_model(model, options.dtype)[0], tokenizer, options.batch_size or 256)
+
+
+def replace_engine(
+    engine: Engine, model: str, options: EngineOptions, tokenizer: "PreTrainedTokenizerBase | None"
+) -> Engine:
+    """Return a model in an engine in the place of another: in the same one where it can, else that one is closed.
+
+    Raises:
+        UserError: as `open_engine` does.
+    """
+    if options.engine == "vllm":
+        from r1kit.engines.vllm import VllmEngine
+
+        if isinstance(engine, VllmEngine) and tokenizer is not None and engine.serve(model, tokenizer):
+            return engine
+    engine.close()
+    return open_engine(model, options, tokenizer, with_logprobs=False)

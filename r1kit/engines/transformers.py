@@ -75,6 +75,10 @@ class TransformersEngine:
         finally:
             feed.stop()
 
+    def close(self) -> None:
+        """Let go of the model."""
+        del self.model
+
 
 class _Batch:
     """The rows of an engine that run, and the requests that wait for one."""

@@ -1,6 +1,8 @@
 """vLLM's offline engine, fed and drained as a stream: completions leave while others run and requests still come."""
 
+import json
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from r1kit.engines import Completion, Request, Sampling, seed_of
@@ -51,7 +53,7 @@ class VllmEngine:
         except (TypeError, ValueError, RuntimeError, OSError) as error:
             why = str(error).strip().splitlines() or [type(error).__name__]
             raise UserError(model, f"vLLM cannot open it ({why[0]})", "see what it says above") from None
-        self.tokenizer, self.with_logprobs = tokenizer, with_logprobs
+        self.path, self.tokenizer, self.with_logprobs = path, tokenizer, with_logprobs
         self._engine = self.llm.llm_engine
         config = self._engine.vllm_config
         self.window: int | None = config.model_config.max_model_len
@@ -76,6 +78,28 @@ class VllmEngine:
             feed.stop()
             if asked:
                 self._engine.abort_request(list(asked))
+
+    def serve(self, model: str, tokenizer: "PreTrainedTokenizerBase") -> bool:
+        """Take the weights of another model in place of the present ones; tell whether that can be.
+
+        It takes no time, where an engine takes a minute to start. The folders must differ in their weights alone. On a
+        CPU in float32, packed weights would silently stay (0.32).
+        """
+        from vllm.platforms import current_platform
+
+        path = resolve_model(model)
+        packed = current_platform.is_cpu() and str(self._engine.model_config.dtype) == "torch.float32"
+        if packed or not _differ_in_weights_alone(Path(self.path), Path(path)):
+            return False
+        self.llm.collective_rpc("reload_weights", kwargs={"weights_path": path})
+        self.llm.reset_prefix_cache()
+        self.path, self.tokenizer = path, tokenizer
+        return True
+
+    def close(self) -> None:
+        """End vLLM's processes, which gives the memory back."""
+        self._engine.engine_core.shutdown()
+        del self._engine, self.llm
 
     def _add(self, request: Request, sampling: Sampling, asked: dict[str, Request]) -> None:
         name = str(self._number)
@@ -112,3 +136,21 @@ class VllmEngine:
             why = f"vLLM ended it: {drawn.finish_reason}"
             return Completion(text, "error", tokens, logprobs, count, len(tokens), why)
         return Completion(text, drawn.finish_reason, tokens, logprobs, count, len(tokens))  # type: ignore[arg-type]
+
+
+def _differ_in_weights_alone(one: Path, other: Path) -> bool:
+    """Tell whether two folders hold models of the same configuration, not quantized, with the same tokenizer."""
+    configs = [_read_json(folder / "config.json") for folder in (one, other)]
+    if None in configs or any("quantization_config" in config for config in configs if config):
+        return False
+    settings = [_read_json(folder / "generation_config.json") for folder in (one, other)]
+    tokenizers = [_read_json(folder / "tokenizer.json") for folder in (one, other)]
+    return configs[0] == configs[1] and settings[0] == settings[1] and tokenizers[0] == tokenizers[1] is not None
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """Return what a file of a model folder says, but for the versions that wrote it; None where it is not there."""
+    if not path.is_file():
+        return None
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    return {key: value for key, value in fields.items() if key not in ("transformers_version", "_name_or_path")}
