@@ -36,6 +36,7 @@ SFT_READINGS: Readings = {
 }
 PLAIN_EVERY = 10  # seconds between plain lines
 COUNT_EVERY = 60  # seconds between plain lines of what is counted
+TELLING = 0.05  # share that must be done for the time left to be told
 
 
 def _number(value: float | None, digits: int = 3) -> str:
@@ -113,7 +114,8 @@ def counting(title: str, total: int | None = None) -> Iterator[Callable[[int], N
         speed = f"{drawn / passed:,.0f} tokens/s"
         if total is None:
             return f"{title}: {items:,}, {speed}"
-        return f"{title}: {items:,} of {total:,}, {speed}, left {clock(passed * (total / items - 1))}"
+        left = f", left {clock(passed * (total / items - 1))}" if items >= total * TELLING else ""
+        return f"{title}: {items:,} of {total:,}, {speed}{left}"
 
     def count(tokens: int) -> None:
         nonlocal items, drawn, printed
