@@ -136,6 +136,39 @@ def test_a_beam_is_searched_in_it(engine, base):
     assert all(f.generated_tokens >= sum(len(c.token_ids) for c in f.candidates[:1]) for f in found)
 
 
+def test_weights_that_are_packed_are_not_loaded_over(engine, base):
+    assert not engine.serve("base", base[1])  # float32 on a CPU
+    assert not engine.serve("student", base[1])
+
+
+@pytest.mark.slow
+def test_an_engine_takes_another_model_of_the_same_configuration(base, tmp_path):
+    import torch
+
+    from r1kit.engines.vllm import VllmEngine
+    from r1kit.model import save_model
+
+    other, tokenizer = load_model("base")
+    with torch.no_grad():
+        for weight in other.parameters():
+            weight += 0.02 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+    save_model(other, tokenizer, tmp_path, {})
+    asked, settings = requests(base[1], 1), {"max_model_len": 256, "enforce_eager": True}
+    greedy = Sampling(0, max_tokens=32)
+    os.environ.update(SPACE, VLLM_WORKER_MULTIPROCESSING_METHOD="spawn", VLLM_LOGGING_LEVEL="ERROR")
+    reused = VllmEngine("base", base[1], "bfloat16", settings)
+    before = complete(reused, asked, greedy)
+    assert not reused.serve("student", tokenizer)
+    assert reused.serve(str(tmp_path), tokenizer)
+    after = complete(reused, asked, greedy)
+    reused.close()
+    fresh = VllmEngine(str(tmp_path), tokenizer, "bfloat16", settings)
+    anew = complete(fresh, asked, greedy)
+    fresh.close()
+    assert [c.token_ids for c in after.values()] == [c.token_ids for c in anew.values()]
+    assert [c.token_ids for c in after.values()] != [c.token_ids for c in before.values()]
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"

@@ -3,7 +3,9 @@
     python tests/bench/evaluate.py [--model base] [--on arith] [--limit N] [--samples 16] [--max-tokens N] [--rounds 5]
 
 Both load the model and draw all completions; `eval` also reads and writes the problems, keeps each rollout, grades it,
-and measures. Rounds are paired; the ratio is the median of eval's time over the engine's.
+and measures. Rounds are paired; the ratios are medians of eval's time over the engine's, by the clock and in seconds of
+processors (that of worker processes included), which other work on the machine disturbs less where each has one thread:
+OMP_NUM_THREADS=1.
 """
 
 import argparse
@@ -12,6 +14,8 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
+
+import psutil
 
 from r1kit.engines import Request
 from r1kit.engines.opening import EngineOptions, open_engine
@@ -22,9 +26,26 @@ from r1kit.rollout import open_prompting
 PROMPTING = {"style": None, "system": None, "prefill": "", "examples": ()}
 
 
-def by_eval(options: argparse.Namespace, folder: Path) -> tuple[float, Evaluation]:
+class Clock:
+    """Seconds since it was made, by the clock and of processors."""
+
+    def __init__(self) -> None:
+        self.started, self.used = time.perf_counter(), self._used()
+
+    def read(self) -> tuple[float, float]:
+        """Return both."""
+        return time.perf_counter() - self.started, self._used() - self.used
+
+    @staticmethod
+    def _used() -> float:
+        here = psutil.Process()
+        times = [process.cpu_times() for process in (here, *here.children(recursive=True))]
+        return sum(t.user + t.system for t in times)
+
+
+def by_eval(options: argparse.Namespace, folder: Path) -> tuple[tuple[float, float], Evaluation]:
     """Return the seconds that eval takes, and what it did."""
-    started = time.perf_counter()
+    clock = Clock()
     plan = EvalPlan(
         folder,
         EngineOptions(options.engine),
@@ -37,12 +58,12 @@ def by_eval(options: argparse.Namespace, folder: Path) -> tuple[float, Evaluatio
     evaluation.prepare()
     list(evaluation.run())
     evaluation.check()
-    return time.perf_counter() - started, evaluation
+    return clock.read(), evaluation
 
 
-def by_engine(options: argparse.Namespace, evaluation: Evaluation) -> tuple[float, int]:
+def by_engine(options: argparse.Namespace, evaluation: Evaluation) -> tuple[tuple[float, float], int]:
     """Return the seconds that the engine alone takes for what eval drew, and how many tokens it drew."""
-    started = time.perf_counter()
+    clock = Clock()
     [task] = evaluation.tasks
     tokenizer, prompting = open_prompting(options.model, evaluation.plan.options, PROMPTING)
     policy = EvalRun(options.model, task, evaluation.plan, tokenizer, prompting).policy
@@ -52,7 +73,7 @@ def by_engine(options: argparse.Namespace, evaluation: Evaluation) -> tuple[floa
     engine = open_engine(options.model, evaluation.plan.options, tokenizer, with_logprobs=False)
     tokens = sum(completion.completion_tokens for _, completion in engine.complete(requests, plan.sampling))
     engine.close()
-    return time.perf_counter() - started, tokens
+    return clock.read(), tokens
 
 
 def main() -> None:
@@ -73,10 +94,12 @@ def main() -> None:
             alone, tokens = by_engine(options, evaluation)
         if number == 0:
             continue  # warms up
-        ratios.append(whole / alone)
-        sys.stdout.write(f"eval {whole:6.2f} s   engine {alone:6.2f} s ({tokens:,} tokens)   {ratios[-1]:.3f}\n")
+        ratios.append([ours / theirs for ours, theirs in zip(whole, alone, strict=True)])
+        seconds = f"eval {whole[0]:6.2f} s ({whole[1]:6.2f})   engine {alone[0]:6.2f} s ({alone[1]:6.2f})"
+        sys.stdout.write(f"{seconds}   {tokens:,} tokens   {ratios[-1][0]:.3f} ({ratios[-1][1]:.3f})\n")
         sys.stdout.flush()
-    sys.stdout.write(f"eval / engine: {median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})\n")
+    for name, found in zip(("the clock", "processors"), zip(*ratios, strict=True), strict=True):
+        sys.stdout.write(f"eval / engine by {name}: {median(found):.3f} ({min(found):.3f} to {max(found):.3f})\n")
 
 
 if __name__ == "__main__":
