@@ -13,6 +13,7 @@ from r1kit.commands.evaluate import evaluate
 from r1kit.commands.grpo import grpo
 from r1kit.commands.reject_sample import reject_sample
 from r1kit.commands.reward import reward
+from r1kit.commands.reward_model import reward_model
 from r1kit.commands.rollout import rollout
 from r1kit.commands.sft import sft
 from r1kit.commands.vote import vote
@@ -45,6 +46,7 @@ app.command("compute-optimal")(compute_optimal)
 app.command("grpo")(grpo)
 app.command("sft")(sft)
 app.command("distill")(distill)
+app.command("reward-model")(reward_model)
 
 
 def join_rewards(words: list[str]) -> list[str]:

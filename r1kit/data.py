@@ -19,6 +19,7 @@ from r1kit.rows import read_rows
 from r1kit.shuffled import shuffle_rows
 
 EMBEDDED = ("arith", "facts", "functions")
+EMBEDDED_PAIRS = ("preferences",)  # rows for r1kit reward-model
 SPLITS = ("train", "test")
 GYM = "reasoning-gym:"
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -79,7 +80,8 @@ def read_problems(source: str, split: str = "train") -> Iterator[Record]:
     if known and not copy:
         has_it = split in known.splits
     else:
-        has_it = source in EMBEDDED or bool(HUB_NAME.fullmatch(source)) or Path(copy if known else source).is_dir()
+        embedded = source in EMBEDDED + EMBEDDED_PAIRS
+        has_it = embedded or bool(HUB_NAME.fullmatch(source)) or Path(copy if known else source).is_dir()
     return select_problems(Request(source, split if has_it else None))
 
 
@@ -105,7 +107,7 @@ def open_rows(request: Request) -> tuple[KnownSet | None, Iterator[Record]]:
     name, is_copy, file = source.partition("=")
     known = find_known_set(name if is_copy else source)
     _refuse_idle_flags(request, file if known and is_copy else source)
-    if source in EMBEDDED:
+    if source in EMBEDDED + EMBEDDED_PAIRS:
         return None, _shuffled(read_records(str(embedded_file(source, request.split or "train"))), request)
     if source.startswith(GYM):
         from r1kit.reasoning_gym_tasks import make_problems
@@ -130,7 +132,7 @@ def _refuse_idle_flags(request: Request, path: str) -> None:
         UsageError: names the flag.
     """
     made, is_file = path.startswith(GYM), path == STDIO or Path(path).is_file()
-    embedded = path in EMBEDDED
+    embedded = path in EMBEDDED + EMBEDDED_PAIRS
     if request.split and (made or (is_file and not embedded)):
         raise UsageError("--split", f"{path} has no splits", "leave it out")
     if request.config and (made or embedded or Path(path).exists() or path == STDIO):
@@ -150,7 +152,12 @@ def _shuffled(rows: Iterator[Record], request: Request) -> Iterator[Record]:
 
 
 def _unknown(source: str) -> UnknownSourceError:
-    names = [*EMBEDDED, *KNOWN_SETS, *(f"{name}={source.partition('=')[2]}" for name in KNOWN_SETS if "=" in source)]
+    names = [
+        *EMBEDDED,
+        *EMBEDDED_PAIRS,
+        *KNOWN_SETS,
+        *(f"{name}={source.partition('=')[2]}" for name in KNOWN_SETS if "=" in source),
+    ]
     near = get_close_matches(source, names, 3)
     what = "no such file or known set"
     remedy = f"the nearest is {' or '.join(near)}" if near else f"the embedded sets are {', '.join(EMBEDDED)}"
@@ -169,7 +176,7 @@ def known_sources() -> list[str]:
     from r1kit.reasoning_gym_tasks import task_names
 
     lines = ["embedded (train, test):"]
-    lines += [f"  {name:<14} {_count(name)}" for name in EMBEDDED]
+    lines += [f"  {name:<14} {_count(name)}" for name in EMBEDDED + EMBEDDED_PAIRS]
     lines += ["", "of the Hugging Face hub, or a copy of it as NAME=FILE:"]
     lines += [f"  {name:<14} {known.line()}" for name, known in KNOWN_SETS.items()]
     tasks = task_names()
@@ -180,7 +187,8 @@ def known_sources() -> list[str]:
 def _count(name: str) -> str:
     counts = [sum(1 for _ in embedded_file(name, split).open(encoding="utf-8")) for split in SPLITS]
     first = next(read_records(str(embedded_file(name, "train"))))
-    return f"{first['kind']:<8}{counts[0]:,} and {counts[1]:,} problems"
+    what = "pairs" if name in EMBEDDED_PAIRS else "problems"
+    return f"{first.get('kind', ''):<8}{counts[0]:,} and {counts[1]:,} {what}"
 
 
 def parse_renames(pairs: Iterable[str]) -> dict[str, str]:

@@ -137,7 +137,7 @@ class ExampleWriter:
         fields = {**asked, **answers, **_origin(chosen), "rejected_sample": rejected.get("sample"), "margin": margin}
         return Record(fields, chosen.place)
 
-    def steps(self, rollout: Record, steps: list[str], labels: list[bool]) -> Record:
+    def steps(self, rollout: Record, steps: list[str], labels: list[bool] | list[float]) -> Record:
         """Return a stepwise example.
 
         Raises:

@@ -14,7 +14,7 @@ from r1kit.errors import Ungradable, UserError
 from r1kit.jail import Mode
 from r1kit.jsonl import Record
 from r1kit.parallel import map_in_order
-from r1kit.reward_spec import Options, RewardPart, check_options, function_of
+from r1kit.reward_spec import Options, RewardPart, check_options, function_of, said_options
 from r1kit.rewards import COUNTED, JUDGED, REWARDS
 from r1kit.rewards.process import ProcessRewardModel, aggregate
 from r1kit.sandbox import Sandbox
@@ -22,7 +22,7 @@ from r1kit.verdict import Outcome, judge_rollout, kind_of
 from r1kit.workers import pool
 
 JUDGE_THREADS = 16  # requests to a judge at a time
-BATCH = 64  # rollouts that a reward model is given at a time, at most
+BATCH = 256  # rollouts that a reward model is given at a time, at most
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Grader:
         self.workers = workers or os.cpu_count() or 1
         pool.resize(self.workers)
         self.functions = {part: self._function(part) for part in parts if part.reward not in ("model", "process")}
-        self.models = {part: self._model(part) for part in parts if part.reward in ("model", "process")}
+        self.models = self._load_models()
         self.lock = threading.Lock()
         self._sandbox: Sandbox | None = None
 
@@ -179,7 +179,7 @@ class Grader:
         return graded
 
     def _function(self, part: RewardPart) -> Callable[[Record], Any]:
-        function, options = function_of(part), self.options.get(part.reward, {})
+        function, options = function_of(part), said_options(part, self.options)
         if part.reward in REWARDS:
             arguments = REWARDS[part.reward].arguments
             return lambda record: function(*arguments(record), **options)
@@ -187,8 +187,13 @@ class Grader:
             return function(**options)
         return lambda record: function(**fields_for(function, record, part.name), **options)
 
-    def _model(self, part: RewardPart) -> Any:
-        return function_of(part)(part.argument, **self.options.get(part.reward, {}))
+    def _load_models(self) -> dict[RewardPart, Any]:
+        """Return the models of the parts; one that grades several kinds is loaded once."""
+        parts = {part.name: part for part in self.parts if part.reward in ("model", "process")}
+        models = {
+            name: function_of(part)(part.argument, **said_options(part, self.options)) for name, part in parts.items()
+        }
+        return {part: models[part.name] for part in self.parts if part.name in models}
 
 
 def _scores(model: Any, rollouts: list[Record]) -> list[tuple[float | Ungradable, dict[str, Any]]]:

@@ -16,6 +16,7 @@ from r1kit.grader import Grader
 from r1kit.grpo_plan import GrpoPlan, check_plan
 from r1kit.held_out import HeldOut
 from r1kit.jsonl import Record, read_records
+from r1kit.last_steps import WaitingKinds
 from r1kit.live import GRPO_READINGS, RunView, draw_curves, say
 from r1kit.metrics import Metrics, measure
 from r1kit.parts import PARTS
@@ -175,6 +176,9 @@ def new_trainer(
         rollouts=grader,
         add_special_tokens=not prompting.is_chat,
         dynamic_sampling=plan.rounds,
+        waiting=WaitingKinds([kind_of(p) for p in problems], plan.last_steps, plan.steps, plan.seed)
+        if plan.last_steps
+        else None,
         token_budget=plan.budget(gpu),
         parts=PARTS.keys() - set(plan.without),
     )

@@ -10,6 +10,7 @@ from r1kit.algorithms import AlgorithmName, algorithm_of
 from r1kit.errors import UsageError
 from r1kit.jail import Mode
 from r1kit.jsonl import Record
+from r1kit.last_steps import LastSteps
 from r1kit.parts import PARTS
 from r1kit.processes import process_count
 from r1kit.prompts import PromptStyle
@@ -64,6 +65,7 @@ class GrpoPlan:
     token_budget: int | None = None  # tokens of each pass; None: by the device
     without: list[str] = field(default_factory=list)  # of PARTS
     dynamic_sampling: int | None = None  # None: the algorithm's
+    last_steps: LastSteps = field(default_factory=dict)  # of the kinds that wait for them
     pass_rate: str | None = None
     lora_rank: int | None = None
     gradient_checkpointing: bool | None = None  # None: by the size of the model
@@ -78,12 +80,17 @@ class GrpoPlan:
     sandbox: Mode = "auto"
 
     def as_json(self, problems: list[Record]) -> dict[str, Any]:
-        """Return the settings that run.json holds, with a hash of the problems and the number of processes."""
+        """Return the settings that run.json holds, with a hash of the problems and the number of processes.
+
+        Of a kind that waits they hold the step that it is first drawn in: a run that is made longer keeps to it.
+        """
+        first_steps = {kind: self.steps - last + 1 for kind, last in self.last_steps.items()}
         return {
             "command": "grpo",
             "data_hash": content_hash(problems),
             "processes": process_count(),
-            **asdict(self),
+            **{name: value for name, value in asdict(self).items() if name != "last_steps"},
+            **({"first_steps": first_steps} if first_steps else {}),
         }
 
     @property

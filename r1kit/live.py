@@ -34,6 +34,15 @@ SFT_READINGS: Readings = {
     "entropy": lambda line: _number(line["entropy"]),
     "training": lambda line: _speed(line, "train"),
 }
+REWARD_READINGS: Readings = {
+    "epoch": lambda line: _number(line["epoch"], 2),
+    "loss": lambda line: _number(line["loss"]),
+    "accuracy": lambda line: _percent(line.get("accuracy")),
+    "margin": lambda line: _number(line.get("margin")),
+    "held-out loss": lambda line: _number(line.get("held_out_loss")),
+    "held-out accuracy": lambda line: _percent(line.get("held_out_accuracy")),
+    "training": lambda line: _speed(line, "train"),
+}
 PLAIN_EVERY = 10  # seconds between plain lines
 COUNT_EVERY = 60  # seconds between plain lines of what is counted
 TELLING = 0.05  # share that must be done for the time left to be told

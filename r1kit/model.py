@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 EMBEDDED_MODELS = {name: Path(__file__).parent / "embedded" / name for name in ("base", "student")}
 BASE_FOLDER = EMBEDDED_MODELS["base"]
 CARD = "r1kit.json"
+CLASSIFIERS = {  # what a configuration names ends in: what it is
+    "ForSequenceClassification": "a reward model",
+    "ForTokenClassification": "a process reward model",
+}
 LIBRARIES = ("torch", "transformers", "trl", "math-verify")
 
 
@@ -45,9 +49,10 @@ def load_model(name: str, dtype: str = "float32") -> tuple["PreTrainedModel", "P
     dtype: torch's name, or auto: bfloat16 on a GPU, float32 on a CPU.
 
     Raises:
-        UserError: the name leads to no model, or what it leads to cannot be loaded.
+        UserError: the name leads to no model, or what it leads to cannot be loaded, or writes no text.
     """
     path = resolve_model(name)
+    refuse_classifier(name)
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
@@ -60,8 +65,36 @@ def load_model(name: str, dtype: str = "float32") -> tuple["PreTrainedModel", "P
     try:
         model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, dtype), use_safetensors=True)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise UserError(name, f"cannot be loaded ({_first_line(error)})", "check the folder or the hub name") from None
+        raise UserError(name, f"cannot be loaded ({first_line(error)})", "check the folder or the hub name") from None
     return model.to(device).eval(), load_tokenizer(name)
+
+
+def architecture(name: str) -> str:
+    """Return the class that a model's configuration names, "" where it names none.
+
+    Raises:
+        UserError: there is no such model, or its configuration cannot be read.
+    """
+    path = resolve_model(name)
+    from transformers import AutoConfig
+
+    try:
+        made = AutoConfig.from_pretrained(path).architectures
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(name, f"cannot be loaded ({first_line(error)})", "check the folder or the hub name") from None
+    return (made or [""])[0]
+
+
+def refuse_classifier(name: str) -> None:
+    """Refuse a model that scores texts where one is needed that writes them.
+
+    Raises:
+        UserError: it is a reward model, or a process reward model.
+    """
+    made = architecture(name)
+    for ending, kind in CLASSIFIERS.items():
+        if made.endswith(ending):
+            raise UserError(name, f"is {kind}, which writes no text ({made})", "name a causal language model, or base")
 
 
 def load_tokenizer(name: str) -> "PreTrainedTokenizerBase":
@@ -76,14 +109,15 @@ def load_tokenizer(name: str) -> "PreTrainedTokenizerBase":
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(name, f"cannot be loaded ({_first_line(error)})", "check the folder or the hub name") from None
+        raise UserError(name, f"cannot be loaded ({first_line(error)})", "check the folder or the hub name") from None
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 

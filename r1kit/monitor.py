@@ -7,10 +7,13 @@ section 2.2.2, and Gao et al. 2022 (arXiv 2210.10760); engines that disagree wit
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import sqrt
+from statistics import fmean, variance
 
 from r1kit.reward_spec import RewardPart
-from r1kit.rewards import JUDGED
+from r1kit.rewards import JUDGED, MODELS
 from r1kit.step_log import Line, column_name, mean_of_known
 
 START = 5  # steps that say how the run began
@@ -19,10 +22,54 @@ IN_A_ROW = 5  # steps before something that one batch may well show is said
 ALMOST_ALL, ALMOST_NONE = 0.95, 0.05
 GOOD = 0.9  # accuracy, or a part of the sum of rewards, near its full value
 COLLAPSED = 0.1  # entropy, as a share of the first steps'; healthy runs of the embedded base end at 0.12
+CLEAR = 3.0  # standard errors that two means are apart which are not the same
 NOISE = 0.02  # what a mean over steps must gain to have risen
 MISMATCH = 0.05  # nats a token between the sampling and the training log-probability of the same policy
 FAR = 2.0  # nats a token of KL; healthy runs of the embedded base end at 0.1
 NEAR_ZERO = 1e-3  # of a loss
+
+
+@dataclass
+class ModelReward:
+    """What a model says of a run's completions, step by step, and what the rules say of them.
+
+    Attributes:
+        part: of the sum of rewards.
+        first: (model reward, accuracy) of the first steps that have both, and
+        last: of the last ones.
+    """
+
+    part: RewardPart
+    first: list[tuple[float, float]] = field(default_factory=list)
+    last: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=SPAN))
+
+    def read(self, line: Line) -> None:
+        """Take the next line.
+
+        The accuracy is that of the completions that the model grades, where any of them is judged by a rule; else that
+        of all others.
+        """
+        own = line.get("accuracies", {}).get(self.part.kind)
+        score, accuracy = line["rewards"].get(column_name(self.part)), line["accuracy"] if own is None else own
+        if score is None or accuracy is None:
+            return
+        (self.first if len(self.first) < SPAN else self.last).append((score, accuracy))
+
+    def changes(self) -> tuple[tuple[float, float], tuple[float, float]] | None:
+        """Return model reward and accuracy, each at first and at last, where the one rose while the other fell."""
+        if len(self.last) < SPAN:
+            return None
+        (score, accuracy), (score_now, accuracy_now) = zip(*self.first, strict=True), zip(*self.last, strict=True)
+        rose, fell = differ(score, score_now), differ(accuracy_now, accuracy)
+        if not (rose and fell and fmean(accuracy_now) < fmean(accuracy) - NOISE):
+            return None
+        return (fmean(score), fmean(score_now)), (fmean(accuracy), fmean(accuracy_now))
+
+
+def differ(low: Sequence[float], high: Sequence[float]) -> bool:
+    """Tell whether the mean of the second is clearly above that of the first."""
+    error = sqrt(variance(low) / len(low) + variance(high) / len(high))
+    return fmean(high) - fmean(low) > CLEAR * error
 
 
 class Monitor:
@@ -32,8 +79,10 @@ class Monitor:
         parts: of the sum of rewards.
     """
 
-    def __init__(self, parts: Iterable[RewardPart]):
-        self.side_rewards = [column_name(p) for p in parts if p.weight > 0 and p.reward not in JUDGED]
+    def __init__(self, parts: Sequence[RewardPart]):
+        # a reward model's scale is its own, so that no value of it is near the best
+        self.side_rewards = [column_name(p) for p in parts if p.weight > 0 and p.reward not in {*JUDGED, "model"}]
+        self.models = [ModelReward(p) for p in parts if p.weight > 0 and p.reward in MODELS]
         self.first: list[Line] = []
         self.recent: deque[Line] = deque(maxlen=2 * SPAN)
         self.said: set[Callable[[Monitor], str | None]] = set()
@@ -43,6 +92,8 @@ class Monitor:
         if len(self.first) < START:
             self.first.append(line)
         self.recent.append(line)
+        for model in self.models:
+            model.read(line)
         found = {check: text for check in CHECKS if check not in self.said and (text := check(self))}
         self.said |= found.keys()
         return list(found.values())
@@ -151,6 +202,21 @@ def _hacked(monitor: Monitor) -> str | None:
     return None
 
 
+def _pleased(monitor: Monitor) -> str | None:
+    for model in monitor.models:
+        changes = model.changes()
+        if changes is not None:
+            (score, score_now), (accuracy, accuracy_now) = changes
+            name = column_name(model.part)
+            return (
+                f"{name} has climbed to {score_now:.2f} from {score:.2f} while accuracy has fallen to "
+                f"{accuracy_now:.2f} from {accuracy:.2f}: what pleases the reward model is no longer what is right; "
+                f"take an earlier checkpoint, and give {name} fewer steps by --last-steps, a lower weight in --reward, "
+                "or raise --set beta"
+            )
+    return None
+
+
 def _mismatched(monitor: Monitor) -> str | None:
     if not monitor.lasts(lambda line: (line.get("logprob_difference") or 0) > MISMATCH, 3):
         return None
@@ -180,4 +246,15 @@ def _far_away(monitor: Monitor) -> str | None:
     )
 
 
-CHECKS = (_never_right, _always_right, _all_equal, _cut, _collapsed, _hacked, _mismatched, _not_finite, _far_away)
+CHECKS = (
+    _never_right,
+    _always_right,
+    _all_equal,
+    _cut,
+    _collapsed,
+    _hacked,
+    _pleased,
+    _mismatched,
+    _not_finite,
+    _far_away,
+)

@@ -1,6 +1,6 @@
 """Prompts: how a problem becomes the text, or the chat messages, that a model continues."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from r1kit.errors import UsageError, UserError
@@ -59,6 +59,24 @@ def encode_prompt(problem: Record, prompting: Prompting, tokenizer: "PreTrainedT
     """
     text = render_prompt(problem, prompting, tokenizer)
     return tokenizer(text, add_special_tokens=not prompting.is_chat)["input_ids"]
+
+
+def encode_prefix(
+    problem: Record, completion: str, length: int, prompting: Prompting, tokenizer: "PreTrainedTokenizerBase"
+) -> tuple[list[int], str]:
+    """Return the tokens of a prompt and of the first `length` characters of its completion, and what these say.
+
+    They are those of the whole completion, cut where a token ends: a token that reaches past the length is left out.
+
+    Raises:
+        UserError: as `encode_prompt` does.
+    """
+    text = render_prompt(problem, replace(prompting, prefill=completion), tokenizer)
+    found = tokenizer(text, add_special_tokens=not prompting.is_chat, return_offsets_mapping=True)
+    start = len(text) - len(completion)  # of the completion; within its leading blanks, the style may write others
+    count = next(n for n, (_, end) in enumerate([*found["offset_mapping"], (0, len(text) + 1)]) if end > start + length)
+    kept = found["offset_mapping"][count - 1][1] if count else 0
+    return found["input_ids"][:count], completion[: max(0, kept - start)]
 
 
 def render_prompt(problem: Record, prompting: Prompting, tokenizer: "PreTrainedTokenizerBase") -> str:

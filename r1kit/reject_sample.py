@@ -21,6 +21,7 @@ from r1kit.prose import language_share, reasoning_of
 from r1kit.records import ExampleFormat, SeenKeys, groups_of_rollouts
 from r1kit.reject_plan import DUPLICATE, LANGUAGE, NOTHING_WORSE, REWARDED, Filter, RejectPlan
 from r1kit.reject_report import RejectReport
+from r1kit.step_labels import continued_chains
 from r1kit.steps import StepPlan, labelled_steps
 from r1kit.thresholds import ROUNDING, is_right
 from r1kit.wording import normalise, prompt_text
@@ -72,10 +73,13 @@ class RejectionSampler:
     def stepwise(self, scored: Iterable[Record], steps: StepPlan) -> Iterator[Record]:
         """Yield stepwise examples: of each problem up to `keep` right rollouts, and as many wrong ones.
 
+        With labels of continuations, a rollout is a chain with what came of its steps.
+
         Raises:
             UserError: as `examples` does.
         """
         filters = [*self.plan.usable(), *self.plan.stepwise(steps)]
+        scored = scored if steps.labels is None else continued_chains(scored)
         for group in self._groups(scored, filters):
             pool = self._passing(group, filters)
             right = [rollout for rollout in pool if is_right(rollout)]

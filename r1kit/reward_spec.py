@@ -14,7 +14,7 @@ from r1kit.errors import UsageError
 from r1kit.rewards import COUNTED, EVERY_REWARD, MODELS, REWARDS
 
 KINDS = ("math", "code", "general")
-Options = dict[str, dict[str, Any]]  # of each reward, by its first name
+Options = dict[str, dict[str, Any]]  # of each reward, by its first name, and of one of several by its whole name
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,8 @@ def parse_options(
 ) -> Options:
     """Return the options of "REWARD.KEY=VALUE" pairs; a value is read as JSON where it is JSON, else as text.
 
+    REWARD is the first name of rewards ("model"), or the whole name of one of them ("model:DIR"), which goes before.
+
     Args:
         score_text: the option `text` of reward models, where it is said.
         max_tokens: the longest completion of a run, for the rewards that have this option and leave it out.
@@ -100,7 +102,7 @@ def parse_options(
         reward, dot, key = name.rpartition(".")
         if not (separator and dot):
             raise UsageError("--reward-arg", f'"{pair}" is not REWARD.KEY=VALUE', "write length.max_tokens=4096")
-        part = next((part for part in parts if part.reward == reward), None)
+        part = next((part for part in parts if reward in (part.reward, part.name)), None)
         if part is None:
             raise UsageError("--reward-arg", f'"{reward}" is none of the rewards', "name it in --reward too")
         known = options_of(part)
@@ -116,6 +118,11 @@ def parse_options(
     return options
 
 
+def said_options(part: RewardPart, options: Options) -> dict[str, Any]:
+    """Return the options that are said of a reward."""
+    return {**options.get(part.reward, {}), **options.get(part.name, {})}
+
+
 def check_options(parts: list[RewardPart], options: Options) -> None:
     """Refuse rewards whose options are not all said.
 
@@ -124,7 +131,7 @@ def check_options(parts: list[RewardPart], options: Options) -> None:
     """
     for part in parts:
         for key, default in options_of(part).items():
-            if default is inspect.Parameter.empty and key not in options.get(part.reward, {}):
+            if default is inspect.Parameter.empty and key not in said_options(part, options):
                 raise UsageError(f"--reward {part.name}", f"needs {key}", f"say --reward-arg {part.reward}.{key}=VALUE")
 
 

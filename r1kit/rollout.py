@@ -12,11 +12,20 @@ from typing import TYPE_CHECKING, Any
 from r1kit.engines import Completion, Engine, Prompt, Request, Sampling
 from r1kit.engines.opening import EngineOptions, choose_engine, open_engine
 from r1kit.errors import UsageError, UserError
+from r1kit.from_steps import Drawn, FromSteps, Prefix
 from r1kit.journal import Journal
 from r1kit.jsonl import Record, is_stream, write_records
 from r1kit.model import fingerprint, load_tokenizer, read_card
 from r1kit.ordered import Placed, in_order
-from r1kit.prompts import Prompting, PromptStyle, chat_messages, default_style, encode_prompt, plain_prompt
+from r1kit.prompts import (
+    Prompting,
+    PromptStyle,
+    chat_messages,
+    default_style,
+    encode_prefix,
+    encode_prompt,
+    plain_prompt,
+)
 from r1kit.records import unique_problems
 
 if TYPE_CHECKING:
@@ -47,8 +56,8 @@ class RolloutSummary:
         """Yield rollouts, and count them."""
         for item in placed:
             self.rollouts += 1
-            self.count(item.record["completion_tokens"])
-            if item.record["finish_reason"] == "error":
+            self.count(item.record.get("completion_tokens") or 0)  # of a chain that was there maybe none
+            if item.record.get("finish_reason") == "error":
                 self.first_error = self.first_error or f'"{item.record["id"]}": {item.record["error"]}'
                 self.errors += 1
             yield item
@@ -74,16 +83,32 @@ class Policy:
         Raises:
             UserError: the style does not fit the problem or the model, or there is nothing to continue.
         """
-        if self.tokenizer is not None:
-            prompt: Prompt = encode_prompt(problem, self.prompting, self.tokenizer)
-        elif self.prompting.is_chat:
-            prefill = {"role": "assistant", "content": self.prompting.prefill}
-            prompt = chat_messages(problem, self.prompting) + ([prefill] if prefill["content"] else [])  # type: ignore[list-item]
+        return self.begin(problem)[0]
+
+    def begin(self, problem: Record) -> tuple[Prompt, str]:
+        """Return what the engine is to continue, and the text at its end that begins the completions.
+
+        Raises:
+            UserError: as `prompt` does.
+        """
+        beginning = self.prompting.prefill
+        if isinstance(problem, Prefix):
+            # a server's tokens are not known, but most join the blanks before a word to that word
+            beginning = problem.chain[: problem.length].rstrip(" \t")
+        prompting = replace(self.prompting, prefill=beginning)
+        prompt: Prompt
+        if self.tokenizer is not None and isinstance(problem, Prefix):
+            prompt, beginning = encode_prefix(problem, problem.chain, problem.length, prompting, self.tokenizer)
+        elif self.tokenizer is not None:
+            prompt = encode_prompt(problem, prompting, self.tokenizer)
+        elif prompting.is_chat:
+            prefill = {"role": "assistant", "content": prompting.prefill}
+            prompt = chat_messages(problem, prompting) + ([prefill] if prefill["content"] else [])  # type: ignore[list-item]
         else:
-            prompt = plain_prompt(problem, self.prompting)
+            prompt = plain_prompt(problem, prompting)
         if not prompt:
             raise UserError(problem.place, "the prompt is empty", "give the problem a prompt")
-        return prompt
+        return prompt, beginning
 
     def reader(self) -> "Policy":
         """Return a copy whose tokenizer another thread may use."""
@@ -104,6 +129,7 @@ class RolloutRun:
     prompting: dict[str, Any]  # the fields of Prompting; a style of None is the model's own
     plan: RolloutPlan
     search: "SearchOptions | None" = None  # None: n completions of each problem
+    from_steps: FromSteps | None = None  # what the problems are made by, where they are prefixes of chains
 
     def settings(self) -> dict[str, Any]:
         """Return what decides the rollouts, by the names of the flags."""
@@ -118,6 +144,7 @@ class RolloutRun:
             "n": self.plan.n,
             "logprobs": self.plan.with_logprobs,
             **(self.search.settings() if self.search else {}),
+            **(self.from_steps.settings() if self.from_steps else {}),
         }
 
     def draw(
@@ -165,7 +192,7 @@ def write_rollouts(
         journal = Journal(output, run.settings(), resume, overwrite, whole_groups=run.search is not None)
         with counting("rollouts") as summary.count:
             journal.write(summary.watch(run.draw(journal.watch(problems), journal.done, opened)))
-    for line in run.search.summary.lines() if run.search else []:
+    for line in (run.search.summary.lines() if run.search else []) + (run.from_steps.lines() if run.from_steps else []):
         say(line)
     summary.check()
 
@@ -173,7 +200,7 @@ def write_rollouts(
 def show_prompts(problems: Iterable[Record], run: RolloutRun, count: int) -> Iterator[str]:
     """Yield the exact prompts of the first `count` problems, each under a line that says whose it is."""
     tokenizer, prompting = open_prompting(run.model, run.options, run.prompting)
-    for problem in islice(problems, count):
+    for problem in islice((problem for problem in problems if not isinstance(problem, Drawn)), count):
         prompt = Policy(None, tokenizer, prompting).prompt(problem)  # type: ignore[arg-type]
         if isinstance(prompt, list) and tokenizer is not None:
             yield f"--- {problem['id']}: {len(prompt)} tokens"
@@ -232,39 +259,42 @@ def draw_rollouts(
 
     A prompt that leaves no room in the model's window gives rollouts with the finish reason "error".
     """
-    owners: dict[str, Placed] = {}
-    refused: deque[Placed] = deque()
+    owners: dict[str, tuple[Placed, str]] = {}  # with the text that begins the completion
+    ready: deque[Placed] = deque()  # rollouts that need no drawing
     reader = policy.reader()  # requests are read in a thread of their own
 
     def requests() -> Iterator[Request]:
         for number, problem in enumerate(unique_problems(problems)):
+            if isinstance(problem, Drawn):
+                ready.append(Placed(number, 0, 1, problem))
+                continue
             owed = sorted(set(range(plan.n)) - done(problem["id"]))
-            prompt = reader.prompt(problem) if owed else ""
+            prompt, beginning = reader.begin(problem) if owed else ("", "")
             room = reader.room_after(prompt)
             for sample in owed:
                 owner = Placed(number, sample, plan.n, problem)
                 if room is not None and room < 1:
-                    refused.append(owner._replace(record=_refuse(problem, sample, len(prompt), policy.engine.window)))
+                    ready.append(owner._replace(record=_refuse(problem, sample, len(prompt), policy.engine.window)))
                     continue
                 key = f"{problem['id']}/{sample}"
-                owners[key] = owner
+                owners[key] = (owner, beginning)
                 most = plan.sampling.max_tokens
                 yield Request(key, prompt, most if room is None else min(most, room))
 
     for request, completion in policy.engine.complete(requests(), plan.sampling):
-        while refused:
-            yield refused.popleft()
-        owner = owners.pop(request.key)
-        rollout = as_rollout(owner.record, owner.sample, completion, policy.prompting.prefill, plan.with_logprobs)
+        while ready:
+            yield ready.popleft()
+        owner, beginning = owners.pop(request.key)
+        rollout = as_rollout(owner.record, owner.sample, completion, beginning, plan.with_logprobs)
         yield owner._replace(record=rollout)
-    yield from refused
+    yield from ready
 
 
-def as_rollout(problem: Record, sample: int, completion: Completion, prefill: str, with_logprobs: bool) -> Record:
-    """Return the rollout record of a completion; the prefill is its beginning."""
+def as_rollout(problem: Record, sample: int, completion: Completion, beginning: str, with_logprobs: bool) -> Record:
+    """Return the rollout record of a completion that follows a beginning."""
     rollout = problem.derive(
         sample=sample,
-        completion=prefill + completion.text,
+        completion=beginning + completion.text,
         finish_reason=completion.finish_reason,
         prompt_tokens=completion.prompt_tokens,
         completion_tokens=completion.completion_tokens,

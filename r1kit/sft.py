@@ -22,7 +22,7 @@ from r1kit.rewards.accuracy import accuracy_reward
 from r1kit.rollout import RolloutPlan, style_of
 from r1kit.run_folder import CHECKPOINTS, claim_folder, read_log
 from r1kit.sft_plan import SftPlan, check_sft_plan
-from r1kit.sft_rows import Encoder, Preflight, write_rows
+from r1kit.sft_rows import Encoder, write_rows
 from r1kit.step_log import Line, mean_of_known
 from r1kit.training_run import (
     adapter,
@@ -169,12 +169,17 @@ def write_examples(
             remove_rows(folder)
             raise
         say(*found.lines(longest, plan.too_long))
-        _keep_report(folder / PREFLIGHT, found)
+        keep_report(folder / PREFLIGHT, found)
     share(None)  # the rows are there
     return json.loads((folder / PREFLIGHT).read_text(encoding="utf-8"))
 
 
-def _keep_report(path: Path, found: Preflight) -> None:
+def keep_report(path: Path, found: Any) -> None:
+    """Write what the rows of a run came to, or hold it to what an earlier start wrote.
+
+    Raises:
+        UserError: the run to resume had other rows.
+    """
     if path.exists():
         before = json.loads(path.read_text(encoding="utf-8"))
         if before["data_hash"] != found.data_hash:

@@ -98,12 +98,17 @@ def _reward_fields(rollouts: Sequence[Record], parts: Iterable[RewardPart]) -> L
         column_name(part): mean_of_known(r["rewards"][part.name] for r in rollouts if part.kind in (None, kind_of(r)))
         for part in parts
     }
-    accuracy = mean_of_known(accuracy_reward(rollout["verdict"]) for rollout in rollouts)
+    kinds = sorted({kind_of(rollout) for rollout in rollouts})
     return {
         "reward": mean_of_known(rollout["reward"] for rollout in rollouts),
         "rewards": columns,
-        "accuracy": accuracy,
+        "accuracy": _accuracy(rollouts),
+        "accuracies": {kind: _accuracy(r for r in rollouts if kind_of(r) == kind) for kind in kinds},
     }
+
+
+def _accuracy(rollouts: Iterable[Record]) -> float | None:
+    return mean_of_known(accuracy_reward(rollout["verdict"]) for rollout in rollouts)
 
 
 def _length_fields(rollouts: Sequence[Record]) -> Line:

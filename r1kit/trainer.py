@@ -13,6 +13,7 @@ from r1kit.drawing import draw
 from r1kit.engines import Request
 from r1kit.engines.vllm_training import engine_as_trained, level
 from r1kit.jsonl import Record, read_records, write_records
+from r1kit.last_steps import WaitingKinds
 from r1kit.rollout_grader import Grading, RolloutGrader
 from r1kit.sampler import by_epoch
 from r1kit.served_weights import ServedWeights
@@ -41,6 +42,7 @@ class ReasoningTrainer(ExactPass):
         add_special_tokens: whether the tokenizer adds its special tokens to a prompt.
         dynamic_sampling: how often in a step groups without signal are replaced by fresh ones, at most (DAPO, arXiv
             2503.14476, section 3.2).
+        waiting: which problems wait for the last steps.
     """
 
     _last_loaded_step: int  # TRL's: the step whose weights vLLM has
@@ -51,12 +53,13 @@ class ReasoningTrainer(ExactPass):
         rollouts: RolloutGrader | None = None,
         add_special_tokens: bool = True,
         dynamic_sampling: int = 0,
+        waiting: WaitingKinds | None = None,
         **kwargs: Any,
     ):
         with engine_as_trained(kwargs["model"], kwargs["args"]):
             super().__init__(*args, **kwargs)
         self.rollouts, self.add_special_tokens = rollouts, add_special_tokens
-        self.dynamic_sampling = dynamic_sampling
+        self.dynamic_sampling, self.waiting = dynamic_sampling, waiting
         self._drawn: list[Drawn] | None = None  # what TRL is about to ask for
         self._old_logps: list[list[float]] | None = None
         self._served = ServedWeights(self.vllm_generation) if self.use_vllm else None
@@ -113,7 +116,8 @@ class ReasoningTrainer(ExactPass):
     def _fresh(self, count: int, attempt: int, used: set[int]) -> list[dict[str, Any]]:
         """Return rows of problems that this step has not used, other ones in each process."""
         chance = random.Random(f"{self.args.seed}/{self.state.global_step}/{attempt}")
-        order = list(range(len(self.train_dataset)))
+        drawn = self.waiting.drawn_at(self.state.global_step) if self.waiting else None
+        order = list(range(len(self.train_dataset))) if drawn is None else drawn.copy()
         chance.shuffle(order)
         mine = order[self.accelerator.process_index :: self.accelerator.num_processes]
         free = [index for index in mine if index not in used]
@@ -252,7 +256,7 @@ class ReasoningTrainer(ExactPass):
 
     def _get_train_sampler(self, dataset=None):
         sampler = super()._get_train_sampler(dataset)
-        return by_epoch(sampler, self, len(sampler) // self.args.generation_batch_size)
+        return by_epoch(sampler, self, len(sampler) // self.args.generation_batch_size, self.waiting)
 
     def _save_checkpoint(self, model, trial) -> None:
         """Save what TRL leaves out first: a checkpoint is whole when its last file, the trainer's state, is there."""

@@ -15,13 +15,24 @@ if TYPE_CHECKING:
     from r1kit.callbacks import RunCallback
 
 
-def adapter(rank: int | None) -> Any:
-    """Return the settings of an adapter on all linear layers, None where the whole model is trained."""
+def adapter(rank: int | None, task: str = "CAUSAL_LM") -> Any:
+    """Return the settings of an adapter on all linear layers, None where the whole model is trained.
+
+    task: peft's name of it. A classifier's head (SEQ_CLS, TOKEN_CLS) is trained as it is, and saved with the adapter.
+    """
     if rank is None:
         return None
     from peft import LoraConfig
 
-    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+    heads = None if task == "CAUSAL_LM" else ["classifier", "score"]
+    return LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank,
+        target_modules="all-linear",
+        exclude_modules=heads,
+        modules_to_save=heads,
+        task_type=task,
+    )
 
 
 def is_spread(trainer: Any) -> bool:

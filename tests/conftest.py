@@ -1,6 +1,5 @@
 """What the tests share: the command line as a process, and a tiny model."""
 
-import gzip
 import json
 import os
 import subprocess
@@ -22,6 +21,17 @@ def r1kit(*arguments: object, stdin: str = "", cwd: Path | None = None, env: dic
     command = [sys.executable, "-m", "r1kit", *map(str, arguments)]
     changed = {**os.environ, **(env or {})}
     return subprocess.run(command, input=stdin, capture_output=True, text=True, cwd=cwd, env=changed, check=False)
+
+
+def invoke(*arguments: object) -> str:
+    """Run the command line in this process, which has the libraries, to a good end; return what it said on stderr."""
+    from typer.testing import CliRunner
+
+    from r1kit.cli import app
+
+    run = CliRunner().invoke(app, list(map(str, arguments)))
+    assert run.exit_code == 0, (run.stderr, run.exception)
+    return run.stderr
 
 
 def lines(text: str) -> list[dict]:
@@ -70,21 +80,6 @@ def tiny_folder(tiny_model, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     save_model(*tiny_model, folder, {"command": "test", "prompt_style": "r1-zero"})
     return folder
-
-
-@pytest.fixture(scope="session")
-def graded_outputs() -> list:
-    """Return the published outputs of models as scored rollouts, with what was published of each in `expected`."""
-    from r1kit.grader import Grader
-    from r1kit.jsonl import Record
-    from r1kit.reward import RewardSummary, score_rollouts
-    from r1kit.reward_spec import parse_rewards
-
-    path = SHARED / "grading" / "model_outputs.jsonl.gz"
-    with gzip.open(path, "rt", encoding="utf-8") as file:
-        cases = [Record(json.loads(line), f"{path.name}:{number}") for number, line in enumerate(file, start=1)]
-    drawn = [case.derive(sample=0, completion_tokens=1, finish_reason="stop") for case in cases]
-    return list(score_rollouts(iter(drawn), Grader(parse_rewards("accuracy")), RewardSummary()))
 
 
 def commands_are_known(words: list[str]) -> None:

@@ -5,7 +5,7 @@ from math import exp, log
 
 import pytest
 import torch
-from conftest import REPO, lines, r1kit, write_jsonl
+from conftest import REPO, invoke, lines, write_jsonl
 from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
@@ -237,14 +237,13 @@ def test_the_readme_has_a_row_for_every_value_of_every_algorithm():
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == "dapo" else pytest.mark.slow) for name in ALGORITHMS]
+    ("name", "steps"), [("dapo", 4), *(pytest.param(name, 20, marks=pytest.mark.slow) for name in ALGORITHMS)]
 )
-def test_every_algorithm_trains_the_embedded_base(tmp_path, name):
+def test_every_algorithm_trains_the_embedded_base(tmp_path, name, steps):
     held_out = write_jsonl(tmp_path / "test.jsonl", [{"id": "1", "prompt": "What is 1 + 2 + 3?", "answer": "6"}])
-    sizes = ("--steps", 20, "--batch-size", 16, "-n", 4, "--max-tokens", 32, "--eval-samples", 1)
-    run = r1kit("grpo", "--model", "base", "--algo", name, *sizes, "--eval", held_out, "-o", tmp_path / "run")
-    assert run.returncode == 0, run.stderr
+    sizes = ("--steps", steps, "--batch-size", 16, "-n", 4, "--max-tokens", 32, "--eval-samples", 1)
+    invoke("grpo", "--model", "base", "--algo", name, *sizes, "--eval", held_out, "-o", tmp_path / "run")
     log = lines((tmp_path / "run" / "log.jsonl").read_text())
-    assert [line["step"] for line in log] == list(range(1, 21))
+    assert [line["step"] for line in log] == list(range(1, steps + 1))
     assert ("overlong" in log[0]["rewards"]) == (name in ("dapo", "cispo"))
     assert (tmp_path / "run" / "model.safetensors").exists()

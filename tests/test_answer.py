@@ -210,13 +210,6 @@ def test_no_verdict_differs_from_math_verifys(name):
     assert differing(published(name)) == []
 
 
-@needs_shared
-def test_verdicts_agree_with_published_ones_as_often_as_math_verifys():
-    cases = published("model_outputs.jsonl.gz")
-    right = sum((judge(case["answer"], case["completion"]).verdict == "correct") is case["expected"] for case in cases)
-    assert right >= 0.99 * len(cases)
-
-
 def test_it_works_off_the_main_thread():
     found = []
     thread = threading.Thread(target=lambda: found.append(equal_answers("0.25", "\\frac{1}{4}")))
@@ -244,23 +237,16 @@ def test_the_callers_alarm_is_left_alone():
 
 
 def test_what_was_decided_for_a_box_is_not_asked_again():
-    answer._judge_text.cache_clear()
+    asked = answer._judge_text.cache_info().misses
     for prose in ("So", "Hence we get", "After a long time:\n\n"):
-        assert judge("x+1", f"{prose} $\\boxed{{1+x}}$.").extracted == "1+x"
-    assert answer._judge_text.cache_info().misses == 1
+        assert judge("x+4321", f"{prose} $\\boxed{{4321+x}}$.").extracted == "4321+x"
+    assert answer._judge_text.cache_info().misses == asked + 1
 
 
 def test_an_explanation_says_how_both_parse():
     lines = explain_math("5", "<answer>\\frac{1}{2}</answer>")
     assert lines[0].startswith("gold '5' parses to: 5")
     assert lines[1].startswith("answer parses to: 1/2")
-
-
-@needs_shared
-def test_every_gsm8k_gold_equals_itself():
-    rows = [json.loads(line) for line in (SHARED / "data" / "gsm8k_test.jsonl").open(encoding="utf-8")]
-    golds = [row["answer"].rpartition("####")[2].strip() for row in rows]
-    assert [gold for gold in golds if not equal_answers(gold, gold)] == []
 
 
 def plain_cases(count: int) -> list[tuple[str, str]]:

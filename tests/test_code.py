@@ -1,8 +1,6 @@
-import json
 import shutil
 
 import pytest
-from conftest import SHARED, needs_shared
 
 from r1kit.code import check_tests, extract_program, run_tests
 from r1kit.errors import Ungradable
@@ -174,15 +172,3 @@ def f(x):
     for _ in range(2):  # the second is forked from what has seen the first
         result = run_tests(search, {"asserts": "assert f(1) == [], 'the-secret'"})
         assert (result.verdict, result.reason) == ("correct", None)
-
-
-@needs_shared
-def test_every_solution_of_mbpp_passes_its_tests():
-    rows = json.loads((SHARED / "data" / "mbpp_prime.json").read_text(encoding="utf-8"))
-    failed = [
-        (row["task_id"], result.reason)
-        for row in rows
-        if (result := run_tests(row["code"], {"asserts": "\n".join(row["test_imports"] + row["test_list"])})).passed
-        < result.total
-    ]
-    assert failed == []

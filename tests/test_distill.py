@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from conftest import lines, write_jsonl
+from conftest import invoke, lines, write_jsonl
 
 from r1kit.data import read_problem_list
 from r1kit.distill import train_distill, write_traces
@@ -58,17 +58,6 @@ def problems(tmp_path_factory):
         prompt = f"What is {' + '.join(map(str, numbers))}?"
         rows.append({"id": str(number), "prompt": prompt, "answer": str(sum(numbers)), "kind": "math"})
     return write_jsonl(tmp_path_factory.mktemp("problems") / "problems.jsonl", rows)
-
-
-def invoke(*arguments):
-    """Run the command line in this process, which has the libraries; return what it said."""
-    from typer.testing import CliRunner
-
-    from r1kit.cli import app
-
-    run = CliRunner().invoke(app, list(map(str, arguments)))
-    assert run.exit_code == 0, (run.stderr, run.exception)
-    return run.stderr
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +232,7 @@ def test_a_run_killed_amid_a_stage_and_a_step_ends_with_the_same_weights(runs, p
     state = folder / "checkpoints" / "checkpoint-2" / "trainer_state.json"
     kill_when(start(problems, folder, "--resume"), state.exists)
     assert not (folder / "model.safetensors").exists()
-    finish(start(problems, folder, "--resume"))
+    invoke("distill", problems, *FLAGS, "-o", folder, "--resume")
     assert weights(folder) == weights(runs[0]["traces"])
     assert losses(folder) == losses(runs[0]["traces"])
 

@@ -144,9 +144,7 @@ def test_tests_stay_with_the_problems_and_rollouts_can_be_graded_anew(tmp_path):
     assert all("tests" not in rollout and rollout["rewards"]["accuracy"] is not None for rollout in scored)
     again = score_rollouts(complete_rollouts(scored, str(problems)), Grader(MEASURED), RewardSummary())
     assert [r["rewards"] for r in again] == [r["rewards"] for r in scored]
-    with pytest.raises(
-        UserError, match=r'the problem "0" is not in .*; give the problems that'
-    ):
+    with pytest.raises(UserError, match=r'the problem "0" is not in .*; give the problems that'):
         list(complete_rollouts(scored, str(write_jsonl(tmp_path / "other.jsonl", [{"id": "9", "prompt": "x"}]))))
 
 

@@ -241,6 +241,34 @@ def test_a_reward_model_and_a_process_reward_model_join_the_sum(tmp_path, tiny_m
     )
 
 
+def test_several_models_are_combined_by_weight_each_reading_its_own_part(tmp_path, tiny_model):
+    """As R1 has it: helpfulness by the final summary, harmlessness by all of the answer."""
+    from test_reward_model import classifier
+
+    from r1kit.rewards.model import RewardModel
+
+    for name in ("help", "harm.v2"):
+        classifier(tiny_model, tmp_path / name)
+    helpful, harmless = (f"model:{tmp_path / name}" for name in ("help", "harm.v2"))
+    record = rollout(prompt="1 + 6?", kind="general", completion="<think>a b c</think><answer>7</answer>")
+    (graded,) = grade(f"general={helpful}:0.5,{harmless}:2", record, args=[f"{helpful}.text=final"])
+    rewards = graded.record["rewards"]
+    assert graded.record["reward"] == 0.5 * rewards[helpful] + 2 * rewards[harmless]
+    assert [rewards[helpful]] == RewardModel(str(tmp_path / "help"), text="final").scores([record])
+    assert [rewards[harmless]] == RewardModel(str(tmp_path / "harm.v2"), text="whole").scores([record])
+    assert rewards[helpful] != rewards[harmless]  # the weights of both are the same
+    (other,) = grade(f"{helpful},{harmless}", record, args=["model.text=final", f"{harmless}.text=whole"])
+    assert other.record["rewards"] == rewards
+
+
+def test_a_model_of_two_kinds_is_loaded_once(tmp_path, tiny_model):
+    from test_reward_model import classifier
+
+    classifier(tiny_model, tmp_path)
+    first, second = Grader(parse_rewards(f"math=model:{tmp_path} general=model:{tmp_path}:2")).models.values()
+    assert first is second
+
+
 def test_code_is_refused_where_it_cannot_be_walled_in_unless_that_is_said(tmp_path):
     path = write_jsonl(tmp_path / "r.jsonl", [dict(code())])
     refused = r1kit("reward", path, "--reward", "accuracy", "--sandbox", "bubblewrap", env={"PATH": ""})

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import lines, r1kit, write_jsonl
+from conftest import invoke, lines, r1kit, write_jsonl
 
 from r1kit.errors import UserError
 from r1kit.run_folder import claim_folder, latest_checkpoint
@@ -16,9 +16,13 @@ from r1kit.step_log import TIMED
 SMALL = ("--model", "base", "--batch-size", 16, "--max-tokens", 48, "--eval-samples", 2, "--report-to", "tensorboard")
 
 
-def run_grpo(folder, *arguments, steps=5, eval_file=None):
+LOGGED = ("--save-every", 2, "--samples-every", 2)
+
+
+def grpo(folder, *arguments, steps=5, eval_file=None):
+    """Return the words of a command line."""
     held_out = ("--eval", eval_file) if eval_file else ()
-    return r1kit("grpo", *SMALL, "-o", folder, "--steps", steps, *held_out, *arguments)
+    return ("grpo", *SMALL, "-o", folder, "--steps", steps, *held_out, *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +35,7 @@ def held_out(tmp_path_factory):
 def whole_run(tmp_path_factory, held_out):
     """Return a run of five steps that nothing stopped."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    run = run_grpo(folder, "--save-every", 2, "--samples-every", 2, eval_file=held_out)
+    run = r1kit(*grpo(folder, *LOGGED, eval_file=held_out))
     assert run.returncode == 0, run.stderr
     return folder, run
 
@@ -99,21 +103,19 @@ def test_kinds_are_trained_by_their_own_rewards(tmp_path):
 
 def test_the_same_seed_gives_the_same_run(whole_run, tmp_path, held_out):
     again = tmp_path / "again"
-    assert run_grpo(again, "--save-every", 2, "--samples-every", 2, eval_file=held_out).returncode == 0
+    invoke(*grpo(again, *LOGGED, eval_file=held_out))
     assert outputs(again) == outputs(whole_run[0])
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(whole_run, tmp_path, held_out):
     """Stopped hard after its second step: the checkpoint of step 2 and a log that went on."""
     folder = tmp_path / "stopped"
-    flags = ("--save-every", 2, "--samples-every", 2)
-    process = start_grpo(folder, *flags, "--eval", held_out)
+    process = start_grpo(folder, *LOGGED, eval_file=held_out)
     wait_for(lambda: count_lines(folder / "log.jsonl") >= 3, process)
     process.kill()
     process.wait()
     assert (folder / "checkpoints" / "checkpoint-2").is_dir()
-    run = run_grpo(folder, *flags, "--resume", eval_file=held_out)
-    assert run.returncode == 0, run.stderr
+    invoke(*grpo(folder, *LOGGED, "--resume", eval_file=held_out))
     assert outputs(folder) == outputs(whole_run[0])
 
 
@@ -121,8 +123,7 @@ def test_a_finished_run_is_made_longer_and_measured_anew(whole_run, tmp_path, he
     folder = tmp_path / "longer"
     shutil.copytree(whole_run[0], folder)
     before = outputs(folder)
-    run = run_grpo(folder, "--save-every", 2, "--samples-every", 2, "--resume", steps=7, eval_file=held_out)
-    assert run.returncode == 0, run.stderr
+    invoke(*grpo(folder, *LOGGED, "--resume", steps=7, eval_file=held_out))
     after = outputs(folder)
     assert after["log"][:5] == before["log"]
     assert [line["step"] for line in after["log"]] == [1, 2, 3, 4, 5, 6, 7]
@@ -130,9 +131,9 @@ def test_a_finished_run_is_made_longer_and_measured_anew(whole_run, tmp_path, he
     assert after["eval-after.jsonl"] != before["eval-after.jsonl"]
 
 
-def test_ctrl_c_ends_with_130_and_a_checkpoint_that_is_a_model(tmp_path):
+def test_ctrl_c_ends_with_130_and_a_checkpoint_that_is_a_model(tmp_path, held_out):
     folder = tmp_path / "run"
-    process = start_grpo(folder, "--eval-samples", 1, steps=1000)
+    process = start_grpo(folder, "--eval-samples", 1, steps=1000, eval_file=held_out)
     wait_for(lambda: count_lines(folder / "log.jsonl") >= 2, process)
     process.send_signal(signal.SIGINT)
     assert process.wait() == 130
@@ -165,7 +166,7 @@ def test_the_trained_folder_says_the_same_from_plain_transformers(whole_run):
 def test_a_folder_that_holds_another_run_is_refused(whole_run):
     folder, _ = whole_run
     before = outputs(folder)
-    run = run_grpo(folder)
+    run = r1kit(*grpo(folder))
     assert run.returncode == 1
     assert (
         run.stderr
@@ -175,7 +176,7 @@ def test_a_folder_that_holds_another_run_is_refused(whole_run):
 
 
 def test_changed_settings_are_refused_by_name(whole_run, held_out):
-    run = run_grpo(whole_run[0], "--resume", "--learning-rate", 0.5, eval_file=held_out)
+    run = r1kit(*grpo(whole_run[0], "--resume", "--learning-rate", 0.5, eval_file=held_out))
     assert run.returncode == 1
     assert "the run has learning_rate None, not 0.5" in run.stderr
 
@@ -220,8 +221,8 @@ def test_bad_input_is_one_line_and_leaves_no_folder(tmp_path, arguments, code, m
     assert not (tmp_path / "run").exists()
 
 
-def start_grpo(folder, *arguments, steps=5):
-    command = [sys.executable, "-m", "r1kit", "grpo", *SMALL, "-o", folder, "--steps", steps, *arguments]
+def start_grpo(folder, *arguments, **fields):
+    command = [sys.executable, "-m", "r1kit", *grpo(folder, *arguments, **fields)]
     return subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
 
 

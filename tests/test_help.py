@@ -13,6 +13,7 @@ from r1kit.cli import app
 
 COMMANDS = (
     "data", "rollout", "reward", "vote", "reject-sample", "eval", "compute-optimal", "grpo", "sft", "distill",
+    "reward-model",
 )  # fmt: skip
 HEAVY = ("torch", "transformers", "trl", "datasets", "sympy", "numpy", "math_verify", "rich", "vllm")
 

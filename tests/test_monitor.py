@@ -161,6 +161,60 @@ def test_format_that_is_high_for_another_reason_is_not_warned_of(readings, rewar
     assert heard(log(**{"format": lambda step: min(1.0, step / 20), **readings}), rewards) == []
 
 
+PREFERENCE = "math=accuracy general=model:rm"
+
+
+def preferred(score, general, overall=0.4, steps=40):
+    """Return a log in which a model grades general problems, whose own accuracy is known, or None."""
+    lines = log(steps, accuracy=overall)
+    for line in lines:
+        values = [value(line["step"]) if callable(value) else value for value in (score, general)]
+        line["rewards"] = {"math=accuracy": line["accuracy"], "general=model:rm": values[0]}
+        line["accuracies"] = {"math": line["accuracy"], "general": values[1]}
+    return lines
+
+
+def wavering(low, high, steps=40):
+    """Return what goes from low to high, with noise as of a batch."""
+    return lambda step: rising(low, high, steps)(step) + 0.05 * (step % 3 - 1)
+
+
+def test_a_model_that_is_pleased_while_the_answers_get_worse_is_warned_of_once_with_both_numbers():
+    step, text = only(preferred(wavering(-2, 6), wavering(0.8, 0.3)), PREFERENCE)
+    assert step == 20  # ten steps at first, and ten after them
+    assert "general=model:rm has climbed to 0.98 from -1.08 while accuracy has fallen to 0.62 from 0.74" in text
+    assert "--last-steps" in text
+    assert "--reward" in text
+
+
+@pytest.mark.parametrize(
+    ("score", "general"),
+    [
+        (wavering(-2, 6), wavering(0.3, 0.8)),  # both rise
+        (wavering(6, -2), wavering(0.8, 0.3)),  # both fall
+        (wavering(-2, 6), wavering(0.5, 0.5)),  # the answers stay as they are
+        (wavering(-2, 6), lambda step: 0.6 if step % 2 else 0.4 - step / 1000),  # or differ by chance
+        (lambda step: step % 7, wavering(0.8, 0.3)),  # the model goes to and fro
+    ],
+)
+def test_a_model_that_is_pleased_for_good_reason_is_not_warned_of(score, general):
+    assert heard(preferred(score, general), PREFERENCE) == []
+
+
+def test_a_model_that_comes_late_is_held_to_its_own_first_steps():
+    """With --last-steps: before them there are no such completions, and their accuracy is another one."""
+    late = preferred(lambda step: None if step <= 15 else step, lambda step: None if step <= 15 else 1 - step / 100)
+    step, text = only(late, PREFERENCE)
+    assert step == 35
+    assert "climbed to 30.50 from 20.50 while accuracy has fallen to 0.69 from 0.80" in text
+
+
+def test_where_no_rule_judges_what_the_model_grades_the_other_answers_are_looked_at():
+    _, text = only(preferred(wavering(-2, 6), None, wavering(0.8, 0.3)), PREFERENCE)
+    assert "accuracy has fallen to 0.62 from 0.74" in text
+    assert heard(preferred(wavering(-2, 6), None, 0.4), PREFERENCE) == []
+
+
 def test_an_engine_that_disagrees_with_the_trainer_is_warned_of():
     _, text = only(log(logprob_difference=0.12))
     assert "0.12 nats" in text

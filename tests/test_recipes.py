@@ -34,8 +34,8 @@ def test_r1_zero_runs_and_runs_again_without_doing_it_twice(tmp_path):
         **os.environ,
         "R1KIT": f"{sys.executable} -m r1kit",
         "OUT": str(tmp_path / "out"),
-        "STEPS": "3",
-        "SAMPLES": "2",
+        "STEPS": "1",
+        "SAMPLES": "1",
     }
     recipe = REPO / "recipes" / "r1-zero.sh"
     run = subprocess.run(["bash", recipe], env=environment, capture_output=True, text=True, check=False)

@@ -81,6 +81,34 @@ def test_scores_are_the_same_each_time(trained):
     assert reward.scores(ROLLOUTS) == reward.scores(ROLLOUTS)
 
 
+def test_the_company_of_a_text_changes_its_score_in_no_bit(trained):
+    """Else a run that is resumed, or graded while it draws, would be another one."""
+    folder = trained[0]
+    together = RewardModel(folder).scores(ROLLOUTS)
+    assert [RewardModel(folder).scores([record])[0] for record in ROLLOUTS] == together
+    assert RewardModel(folder).scores([rollout("6"), rollout("not five"), *ROLLOUTS])[2:] == together
+
+
+def test_a_text_is_read_once_in_a_run(trained, monkeypatch):
+    reward, read = RewardModel(trained[0]), []
+    forward = reward._forward
+    monkeypatch.setattr(reward, "_forward", lambda rows, width: read.extend(rows) or forward(rows, width))
+    first = reward.scores([*ROLLOUTS, *ROLLOUTS])
+    assert first == reward.scores(ROLLOUTS) * 2
+    assert len(read) == len(ROLLOUTS)
+    reward.scores([rollout("5", prompt="What is 2 + 4?"), rollout("5", system="Be brief.")])
+    assert len(read) == len(ROLLOUTS) + 2
+
+
+def test_final_texts_that_are_the_same_are_one(trained, monkeypatch):
+    reward, read = RewardModel(trained[0], text="final"), []
+    forward = reward._forward
+    monkeypatch.setattr(reward, "_forward", lambda rows, width: read.extend(rows) or forward(rows, width))
+    scores = reward.scores([rollout(f"<think>{thought}</think>It is 5.") for thought in ("a", "b")])
+    assert scores[0] == scores[1]
+    assert len(read) == 1
+
+
 def test_no_rollouts_have_no_scores(trained):
     assert RewardModel(trained[0]).scores([]) == []
 

@@ -2,7 +2,7 @@ import pytest
 
 from r1kit.cli import join_rewards
 from r1kit.errors import UsageError
-from r1kit.reward_spec import RewardPart, check_options, load_function, parse_options, parse_rewards
+from r1kit.reward_spec import RewardPart, check_options, load_function, parse_options, parse_rewards, said_options
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,16 @@ def test_options_are_json_where_they_are():
         "overlong": {"max_tokens": 100},
         "judge": {"url": "http://x/v1?a=b"},
     }
+
+
+def test_one_of_several_models_may_have_options_of_its_own():
+    parts = parse_rewards("model:out/a,model:out/b.2:0.5")
+    options = parse_options(["model:out/b.2.text=whole"], parts, score_text="final")
+    assert [said_options(part, options) for part in parts] == [{"text": "final"}, {"text": "whole"}]
+    with pytest.raises(UsageError, match='"model:out/c" is none of the rewards; name it in --reward too'):
+        parse_options(["model:out/c.text=final"], parts)
+    with pytest.raises(UsageError, match='model:out/a has no option "txt"; it has text, batch_tokens, dtype'):
+        parse_options(["model:out/a.txt=final"], parts)
 
 
 def test_a_run_says_its_longest_completion_to_the_rewards_that_ask():

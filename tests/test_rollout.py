@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from conftest import lines, r1kit, write_jsonl
+from conftest import invoke, lines, r1kit, write_jsonl
 
 from r1kit.engines import Sampling
 from r1kit.errors import UserError
@@ -135,9 +135,9 @@ def test_a_model_without_a_chat_template_is_refused_under_chat(tiny_model, tmp_p
     assert "chat needs a chat template, which the model lacks; use r1-zero or raw" in run.stderr
 
 
-def rolling(source, output, *flags):
-    command = (sys.executable, "-m", "r1kit", "rollout", "--model", "base", "-n", "4", "--max-tokens", "48")
-    return [*command, "--engine", "transformers", "--batch-size", "24", str(source), "-o", str(output), *flags]
+ROLLING = (
+    "rollout", "--model", "base", "-n", "4", "--max-tokens", "48", "--engine", "transformers", "--batch-size", "24",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
@@ -145,19 +145,20 @@ def test_a_run_that_is_killed_and_resumed_gives_the_same_bytes(tmp_path, kills):
     """Each run is killed at a random moment of its work."""
     rows = [{"id": str(i), "prompt": f"What is {i} + {i % 7} + 3?"} for i in range(40)]
     source, whole = write_jsonl(tmp_path / "p.jsonl", rows), tmp_path / "whole.jsonl"
-    subprocess.run(rolling(source, whole), check=True, capture_output=True)
+    invoke(*ROLLING, source, "-o", whole)
     size, drawn, midway = whole.stat().st_size, random.Random(0), 0
     for number in range(kills):
         output = tmp_path / f"{number}.jsonl"
         part = tmp_path / f"{number}.jsonl.part"
         limit = drawn.randrange(size)
-        process = subprocess.Popen(rolling(source, output), stderr=subprocess.DEVNULL)
+        command = [sys.executable, "-m", "r1kit", *ROLLING, source, "-o", output]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         while process.poll() is None and (not part.exists() or part.stat().st_size < limit):
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         process.wait()
         midway += part.exists()
-        subprocess.run(rolling(source, output, "--resume"), check=True, capture_output=True)
+        invoke(*ROLLING, source, "-o", output, "--resume")
         assert output.read_bytes() == whole.read_bytes()
         assert not part.exists()
     assert midway >= 0.6 * kills  # the others had ended

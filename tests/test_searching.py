@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from conftest import lines, r1kit, write_jsonl
+from conftest import invoke, lines, r1kit, write_jsonl
 from test_reward_process import process_model
 
 PROBLEMS = [{"id": str(i), "prompt": f"What is {i} + 3 + {i % 4}?", "answer": str(i + 3 + i % 4)} for i in range(12)]
@@ -58,7 +58,7 @@ def test_a_search_that_is_killed_and_resumed_gives_the_same_bytes(prm, source, t
     flags = ("--model", "base", "--search", "beam", "-n", 8, "--prm", prm, *SEARCH)
     whole, output = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
     many = write_jsonl(tmp_path / "p.jsonl", [{**p, "id": f"{i}-{p['id']}"} for i in range(6) for p in PROBLEMS])
-    assert r1kit("rollout", *flags, many, "-o", whole).returncode == 0
+    invoke("rollout", *flags, many, "-o", whole)
     part = tmp_path / "out.jsonl.part"
     command = [sys.executable, "-m", "r1kit", "rollout", *map(str, (*flags, many, "-o", output))]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
@@ -67,7 +67,7 @@ def test_a_search_that_is_killed_and_resumed_gives_the_same_bytes(prm, source, t
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert part.exists()
-    assert r1kit("rollout", *flags, many, "-o", output, "--resume").returncode == 0
+    invoke("rollout", *flags, many, "-o", output, "--resume")
     assert output.read_bytes() == whole.read_bytes()
 
 

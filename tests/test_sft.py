@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from conftest import lines, r1kit, write_jsonl
+from conftest import invoke, lines, r1kit, write_jsonl
 
 from r1kit.errors import UsageError
 from r1kit.sft_plan import SftPlan, check_sft_plan
@@ -82,9 +82,11 @@ def test_the_model_stops_and_is_prompted_as_it_was_trained(trained, tmp_path):
     assert sum(rollout["completion"].startswith(" <think>") for rollout in found) >= 6
 
 
+LONG = ("--steps", 14, "--save-every", 1, "--epochs", 2)
+
+
 def start(folder, rows, *more):
-    flags = ("--steps", 14, "--save-every", 1, "--epochs", 2)
-    command = [sys.executable, "-m", "r1kit", "sft", *FLAGS, rows, *flags, "-o", folder, *more]
+    command = [sys.executable, "-m", "r1kit", "sft", *FLAGS, rows, *LONG, "-o", folder, *more]
     return subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True, env=os.environ)
 
 
@@ -97,8 +99,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_weights(trained, rows, tmp_pat
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    process = start(folder, rows, "--resume")
-    assert process.wait() == 0, process.stderr.read()
+    invoke("sft", *FLAGS, rows, *LONG, "-o", folder, "--resume")
     assert (folder / "model.safetensors").read_bytes() == (trained[0] / "model.safetensors").read_bytes()
     losses = [[line["loss"] for line in lines((f / "log.jsonl").read_text())] for f in (folder, trained[0])]
     assert losses[0] == losses[1]
@@ -116,7 +117,7 @@ def test_another_run_in_the_folder_is_not_overwritten(trained, rows):
 
 def test_a_run_goes_on_with_its_own_settings_and_examples_alone(rows, tmp_path):
     flags = ("--steps", 2, "--save-every", 1, "-o", tmp_path / "run")
-    assert r1kit("sft", *FLAGS, rows, *flags).returncode == 0
+    invoke("sft", *FLAGS, rows, *flags)
     run = r1kit("sft", *FLAGS, rows, *flags, "--seed", 1, "--resume")
     assert run.stderr.endswith("the run has seed 0, not 1; resume with the same settings, or say --overwrite\n")
     others = write_jsonl(tmp_path / "others.jsonl", examples(50))
@@ -140,8 +141,7 @@ def test_rows_that_are_no_examples_are_named(tmp_path, row):
 
 
 def test_an_adapter_is_merged_into_the_model(rows, tmp_path):
-    run = r1kit("sft", *FLAGS, rows, "--steps", 3, "--lora-rank", 4, "-o", tmp_path / "run")
-    assert run.returncode == 0, run.stderr
+    invoke("sft", *FLAGS, rows, "--steps", 3, "--lora-rank", 4, "-o", tmp_path / "run")
     assert not (tmp_path / "run" / "adapter_config.json").exists()
     log = lines((tmp_path / "run" / "log.jsonl").read_text())
     assert log[-1]["loss"] < log[0]["loss"]
@@ -150,7 +150,7 @@ def test_an_adapter_is_merged_into_the_model(rows, tmp_path):
 def test_two_processes_train_as_one_does(rows, tmp_path):
     """Each takes 4 of a step's 8 examples; the loss is divided by the tokens of all."""
     flags = [*FLAGS, rows, "--steps", 3, "--held-out-share", 0.1]
-    assert r1kit("sft", *flags, "-o", tmp_path / "one").returncode == 0
+    invoke("sft", *flags, "-o", tmp_path / "one")
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", 2, "-m", "r1kit", "sft", *flags]
     run = subprocess.run(
         [*map(str, command), "-o", str(tmp_path / "two")], capture_output=True, text=True, env=os.environ, check=False

@@ -55,6 +55,7 @@ def test_a_line_holds_what_is_worked_out_by_hand():
         "reward": pytest.approx((1.2 + 1.2 + 0 + 0.2 + 1 + 0 + 0.2 + 0.2) / 8),
         "rewards": {"accuracy": 0.5, "format": 0.625},
         "accuracy": 0.5,
+        "accuracies": {"math": 0.5},
         "length": 7.5,
         "length_right": 12.0,
         "length_wrong": 5.0,

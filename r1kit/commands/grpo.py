@@ -116,6 +116,14 @@ def grpo(
     rewards: Rewards = DEFAULT_REWARDS,
     reward_args: RewardArgs = None,
     score_text: ScoreText = None,
+    last_steps: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND:N",
+            help="Draw problems of a kind in the last N steps alone, as R1 did those of its preference model; may be "
+            "repeated.",
+        ),
+    ] = None,
     workers: Workers = None,
     sandbox: SandboxMode = "auto",
     seed: Seed = 0,
@@ -148,6 +156,8 @@ def grpo(
 
         r1kit grpo --model base problems.jsonl --eval test.jsonl --steps 300 -o out/zero
 
+        r1kit grpo --model base problems.jsonl --reward math=accuracy general=model:out/rm --last-steps general:40
+
         r1kit grpo --model base --algo dapo --dynamic-sampling 4 --set beta=0.001
 
         r1kit rollout --model base -n 16 problems.jsonl | r1kit reward | r1kit grpo --model base - --pass-rate 0.1:0.9
@@ -156,6 +166,7 @@ def grpo(
     from r1kit.grpo import check_gradable, read_train_problems, train_grpo
     from r1kit.grpo_plan import GrpoPlan, check_batch, parse_parts, parse_settings
     from r1kit.held_out import default_held_out
+    from r1kit.last_steps import check_last_steps, parse_last_steps
     from r1kit.model import resolve_model
     from r1kit.processes import process_count
     from r1kit.reward_spec import parse_options, parse_rewards
@@ -172,6 +183,7 @@ def grpo(
         learning_rate=learning_rate, lora_rank=lora_rank, gradient_checkpointing=gradient_checkpointing,
         temperature=temperature, max_tokens=max_tokens,
         engine=engine, server=server, gpu_memory_utilization=gpu_memory_utilization, sleep=sleep,
+        last_steps=parse_last_steps(last_steps or [], steps),
         rewards=parts, reward_options=parse_options(reward_args or [], parts, score_text, max_tokens), sandbox=sandbox,
         eval_samples=eval_samples, save_every=save_every, samples_every=samples_every,
         report_to=report_to or [], reflection_words=reflection_words or [], settings=parse_settings(settings or []),
@@ -181,5 +193,6 @@ def grpo(
     train, test = read_train_problems(problems, pass_rate), default_held_out(problems, held_out)
     grader = Grader(parts, plan.reward_options, workers, sandbox)
     check_gradable(train, grader)
+    check_last_steps(train, plan.last_steps, steps)
     folder = output or Path("grpo-" + Path(model).name)
     train_grpo(train, test, plan, grader, folder, resume, overwrite)

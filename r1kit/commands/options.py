@@ -30,6 +30,11 @@ def unescape(text: str) -> str:
     return text.replace("\\n", "\n").replace("\\t", "\t")
 
 
+def unescape_or_none(text: str | None) -> str | None:
+    """Return a text with its escapes read, None where there is none."""
+    return None if text is None else unescape(text)
+
+
 Output = Annotated[str, typer.Option("--output", "-o", help="File to write; - is stdout.")]
 ModelName = Annotated[str, typer.Option("--model", help="Model folder, hub name, or base (the embedded model).")]
 N = Annotated[int, typer.Option("--n", "-n", min=1, help="Completions of each prompt.")]

@@ -6,11 +6,12 @@ from typing import Annotated
 import typer
 
 from r1kit.commands import say
-from r1kit.commands.options import Output, Overwrite, Resume, Seed, unescape
+from r1kit.commands.options import Output, Overwrite, Resume, Seed, unescape_or_none
 from r1kit.errors import UsageError
 from r1kit.jsonl import STDIO, read_records
 from r1kit.records import DedupScope, ExampleFormat, SelectName
 from r1kit.replay import write_replayed
+from r1kit.steps import StepLabels
 
 
 def parse_keep(text: str) -> str:
@@ -22,11 +23,6 @@ def parse_keep(text: str) -> str:
     if text != "all" and not (text.isascii() and text.isdigit() and int(text) > 0):
         raise UsageError("--keep", f'"{text}" is neither a number from 1 on nor all', "write --keep 4, for instance")
     return text
-
-
-def unescape_or_none(text: str | None) -> str | None:
-    """Return a text with its escapes read, None where there is none."""
-    return None if text is None else unescape(text)
 
 
 def reject_sample(
@@ -118,6 +114,13 @@ def reject_sample(
         ),
     ] = None,
     step_threshold: Annotated[float, typer.Option(help="Least of step_scores that is a right step.")] = 0.5,
+    step_labels: Annotated[
+        StepLabels | None,
+        typer.Option(
+            help="Of rollout --from-steps: label a step by the share of its continuations that end right (soft), or by "
+            "whether any does (hard)."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only report; write nothing.")] = False,
     seed: Seed = 0,
     resume: Resume = False,
@@ -128,7 +131,8 @@ def reject_sample(
     Reads scored rollouts, those of one problem together; writes TRL's columns: messages, or prompt and completion;
     prompt, chosen and rejected with --pairs; prompt, completions and labels with --steps. Buffers one problem. What
     was cut off or could not be graded is dropped. On stderr: what each filter dropped. Labels are those of step_scores
-    where a rollout has them, else all of them say whether its answer is right.
+    where a rollout has them, else all of them say whether its answer is right; --step-labels takes them from the
+    continuations of its steps.
 
     Examples:
 
@@ -137,6 +141,8 @@ def reject_sample(
         r1kit reject-sample scored.jsonl --threshold correct,format=1 --mix general.jsonl:0.25 -o sft.jsonl
 
         r1kit reject-sample --pairs --keep 4 --margin 0.5 scored.jsonl -o pairs.jsonl
+
+        r1kit reject-sample --steps --step-labels soft --keep all continued.jsonl -o steps.jsonl
 
         r1kit reject-sample --dry-run --pass-rate 0.1:0.9 --max-paragraph 100 scored.jsonl
     """
@@ -154,11 +160,13 @@ def reject_sample(
         repair,
         tuple(parse_mix(mix or [])),
         margin,
-        StepPlan(separator, step_threshold),
+        StepPlan(separator, step_threshold, step_labels),
     )
     if steps and (pairs or threshold):
         what = "stepwise rows hold wrong rollouts too, and no pairs"
         raise UsageError("--steps", what, "leave --pairs and --threshold out")
+    if step_labels and not steps:
+        raise UsageError("--step-labels", "only stepwise rows have them", "say --steps")
     plan = RejectPlan(
         keep=None if keep == "all" else int(keep),
         select=select,

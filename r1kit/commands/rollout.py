@@ -30,8 +30,10 @@ from r1kit.commands.options import (
     TopP,
     Url,
     unescape,
+    unescape_or_none,
 )
-from r1kit.jsonl import STDIO
+from r1kit.errors import UsageError
+from r1kit.jsonl import STDIO, read_records
 
 
 def rollout(
@@ -69,10 +71,20 @@ def rollout(
     aggregate: Annotated[
         str, typer.Option(help="Score of a solution from its steps': last, min, prod or mean.")
     ] = "last",
-    separator: Annotated[str, typer.Option(callback=unescape, help="What ends a step.")] = "\\n\\n",
+    separator: Annotated[
+        str | None,
+        typer.Option(
+            callback=unescape_or_none,
+            help="What ends a step; default: of a search an empty line (\\n\\n), of --from-steps as process:DIR cuts.",
+        ),
+    ] = None,
     max_steps: Annotated[int, typer.Option(min=1, help="Steps of a search; the last one runs to the end.")] = 64,
     policy: Annotated[str | None, typer.Option(help="File of compute-optimal, for --search auto.")] = None,
     budget: Annotated[int | None, typer.Option(min=1, help="Most candidates of a problem with --search auto.")] = None,
+    from_steps: Annotated[
+        bool,
+        typer.Option("--from-steps", help="Read rollouts instead; continue each from the end of each of its steps."),
+    ] = False,
     resume: Resume = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -80,7 +92,8 @@ def rollout(
 
     Reads problems, adds sample, completion, finish_reason, prompt_tokens and completion_tokens. Streams, in input
     order. A file given with -o can be resumed after any kind of end. A prompt that is longer than the model's window
-    gives records with the finish_reason "error", and exit code 1 at the end.
+    gives records with the finish_reason "error", and exit code 1 at the end. With --from-steps, an input is a chain of
+    steps; each of its beginnings is continued n times as a problem of its own, and the chain itself follows.
 
     Examples:
 
@@ -91,14 +104,20 @@ def rollout(
         r1kit rollout --model Qwen/Qwen3-8B --engine openai --url http://localhost:8000/v1 problems.jsonl
 
         r1kit rollout --model base --search beam -n 16 --prm out/prm p.jsonl | r1kit vote --method best-of-n --by score
+
+        r1kit rollout --model base --from-steps -n 8 chains.jsonl | r1kit reward -o continued.jsonl
     """
     from r1kit.data import read_problems
     from r1kit.engines import Sampling
     from r1kit.engines.opening import EngineOptions, engine_settings
+    from r1kit.from_steps import FromSteps
     from r1kit.prompts import read_examples
     from r1kit.rollout import RolloutPlan, RolloutRun, show_prompts, write_rollouts
     from r1kit.searching import search_options
 
+    if from_steps and (search or prefill):
+        what = "chains are continued as they are, from beginnings of their own"
+        raise UsageError("--from-steps", what, "leave --search and --prefill out")
     knobs = {
         "tensor_parallel_size": tensor_parallel_size,
         "gpu_memory_utilization": gpu_memory_utilization,
@@ -109,10 +128,13 @@ def rollout(
     examples = read_examples(few_shot) if few_shot else ()
     prompting = {"style": prompt_style, "system": system, "prefill": prefill, "examples": examples}
     sampling = Sampling(temperature, top_p, max_tokens, seed, top_k, tuple(map(unescape, stop or ())))
-    shape = (budget if search == "auto" else n, width, lookahead, aggregate, separator, max_steps)
+    ends = "\n\n" if separator is None else separator
+    shape = (budget if search == "auto" else n, width, lookahead, aggregate, ends, max_steps)
     searched = search_options(search, shape, prm, policy) if search else None
-    run = RolloutRun(model, options, prompting, RolloutPlan(n, sampling, logprobs), searched)
+    steps = FromSteps(separator) if from_steps else None
+    run = RolloutRun(model, options, prompting, RolloutPlan(n, sampling, logprobs), searched, steps)
+    asked = steps.problems(read_records(problems)) if steps else read_problems(problems)
     if show_prompt:
-        say(show_prompts(read_problems(problems), run, show_prompt))
+        say(show_prompts(asked, run, show_prompt))
         return
-    write_rollouts(read_problems(problems), run, output, resume, overwrite, lambda line: say([line]))
+    write_rollouts(asked, run, output, resume, overwrite, lambda line: say([line]))

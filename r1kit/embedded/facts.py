@@ -77,28 +77,36 @@ class Fact:
     answer: str
     statement: str
     language: str
+    subject: str  # what the question asks about
+    topic: int  # the number of its table
+    row: int  # of the table; the fact in the other language has the same
 
 
 def all_facts() -> list[Fact]:
     """Return every fact, English and Chinese, in a fixed order."""
     facts = []
-    for table, ask_en, state_en, ask_zh, state_zh in TABLES:
-        for entry in table.strip().replace("\n", "|").split("|"):
-            en, answer_en, zh, answer_zh = entry.split()
-            facts.append(Fact(ask_en.format(en), answer_en, state_en.format(en, answer_en), "en"))
-            facts.append(Fact(ask_zh.format(zh), answer_zh, state_zh.format(zh, answer_zh), "zh"))
+    for topic, (table, ask_en, state_en, ask_zh, state_zh) in enumerate(TABLES):
+        for row, (en, answer_en, zh, answer_zh) in enumerate(entries(table)):
+            facts.append(Fact(ask_en.format(en), answer_en, state_en.format(en, answer_en), "en", en, topic, row))
+            facts.append(Fact(ask_zh.format(zh), answer_zh, state_zh.format(zh, answer_zh), "zh", zh, topic, row))
+    days, months = len(TABLES), len(TABLES) + 1
     return (
         facts
-        + _successors(DAYS, "en")
-        + _successors(DAYS_ZH, "zh")
-        + _successors(MONTHS, "en")
-        + _successors(MONTHS_ZH, "zh")
+        + _successors(DAYS, "en", days)
+        + _successors(DAYS_ZH, "zh", days)
+        + _successors(MONTHS, "en", months)
+        + _successors(MONTHS_ZH, "zh", months)
     )
 
 
-def _successors(cycle: list[str], language: str) -> list[Fact]:
+def entries(table: str) -> list[tuple[str, str, str, str]]:
+    """Return the rows of a table: what is asked and the answer, in English, then in Chinese."""
+    return [tuple(entry.split()) for entry in table.strip().replace("\n", "|").split("|")]  # type: ignore[misc]
+
+
+def _successors(cycle: list[str], language: str, topic: int) -> list[Fact]:
     ask, state = (
         ("What comes after {0}?", "After {0} comes {1}.") if language == "en" else ("{0}之后是什么？", "{0}之后是{1}。")
     )
     pairs = zip(cycle, cycle[1:] + cycle[:1], strict=True)
-    return [Fact(ask.format(a), b, state.format(a, b), language) for a, b in pairs]
+    return [Fact(ask.format(a), b, state.format(a, b), language, a, topic, row) for row, (a, b) in enumerate(pairs)]

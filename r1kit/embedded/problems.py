@@ -1,4 +1,4 @@
-"""The embedded problem sets: `arith` (math), `facts` (general) and `functions` (code), each with train and test.
+"""The embedded sets, each with train and test: problems (`arith`, `facts`, `functions`) and pairs (`preferences`).
 
     python -m r1kit.embedded.problems
 
@@ -13,6 +13,7 @@ from random import Random
 from r1kit.embedded.arith import Arith, make_problem
 from r1kit.embedded.facts import all_facts
 from r1kit.embedded.functions import all_functions
+from r1kit.embedded.preferences import preference_pairs
 
 FOLDER = Path(__file__).parent / "problems"
 ARITH_SIZES = {"train": 4000, "test": 200}
@@ -42,13 +43,22 @@ def _functions() -> dict[str, list[dict]]:
     return _split(rows, "functions")
 
 
+def _preferences() -> dict[str, list[dict]]:
+    return preference_pairs({row["prompt"] for row in _facts()["test"]})
+
+
 def _split(rows: list[dict], name: str) -> dict[str, list[dict]]:
     Random(f"r1kit {name}").shuffle(rows)
     size = len(rows) // TEST_SHARE
     return {"test": rows[:size], "train": rows[size:]}
 
 
-MAKERS: dict[str, Callable[[], dict[str, list[dict]]]] = {"arith": _arith, "facts": _facts, "functions": _functions}
+MAKERS: dict[str, Callable[[], dict[str, list[dict]]]] = {
+    "arith": _arith,
+    "facts": _facts,
+    "functions": _functions,
+    "preferences": _preferences,
+}
 
 
 def make_files(folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from r1kit.engines import Completion, Request, Sampling, seed_of
 from r1kit.engines.feed import Feed
 from r1kit.errors import UserError
-from r1kit.model import resolve_model
+from r1kit.model import refuse_classifier, resolve_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -40,6 +40,7 @@ class VllmEngine:
             UserError: vLLM cannot open the model, or does not know a setting.
         """
         path = resolve_model(model)
+        refuse_classifier(model)
         from vllm import LLM
         from vllm.platforms import current_platform
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from r1kit.errors import Ungradable, UsageError, UserError
 from r1kit.model import read_card, resolve_model
+from r1kit.rewards.score_cache import ScoreCache
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 BATCH_TOKENS = 8192  # rows x longest row of a batch
+FILL = 16  # tokens; a row is filled up to a multiple of them
 
 _ANSWER_TAG = re.compile(r"</?answer>")
 
@@ -43,52 +45,103 @@ class RewardModel:
         self._model, self._tokenizer = load_classifier(folder, "sequence", 1, dtype)
         self._limit = longest_input(self._model, self._tokenizer)
         self._style = read_card(folder).get("prompt_style")
+        self._known: ScoreCache[float | Ungradable] = ScoreCache()
 
     def scores(self, rollouts: Sequence[Mapping[str, Any]]) -> list[float | Ungradable]:
         """Return the score of each rollout, in order; an Ungradable stands where there is none, and says why.
 
-        Rollouts of like length share a batch; the scores are those of one at a time within float tolerance.
+        A text is scored once in a run. Rollouts of like length share a batch; the scores are those of one at a time
+        within float tolerance. Which others are scored along changes none, on a CPU not in the last bit.
 
         Raises:
             UserError: the model's chat template drops a part of the completion.
         """
         results: dict[int, float | Ungradable] = {}
-        encoded: dict[int, list[int]] = {}
+        texts: dict[int, tuple[str, bool]] = {}
         for row, rollout in enumerate(rollouts):
             try:
-                encoded[row] = within_limit(self.encode(rollout), self._limit, self.folder)
+                texts[row] = rollout_text(rollout, self._tokenizer, self._style, self.text, self.folder)
             except Ungradable as why:
                 results[row] = why
-        for rows in batches({row: len(ids) for row, ids in encoded.items()}, self._budget()):
-            for row, score in zip(rows, self._forward([encoded[row] for row in rows]), strict=True):
-                results[row] = score if isfinite(score) else Ungradable(f"the reward model's score is {score}")
+        rows = list(texts)
+        keys = [(text,) for text, _ in texts.values()]
+        scores = self._known.scores(keys, lambda places: self._read([texts[rows[place]] for place in places]))
+        results |= dict(zip(rows, scores, strict=True))
         return [results[row] for row in range(len(rollouts))]
 
+    def _read(self, texts: list[tuple[str, bool]]) -> list[float | Ungradable]:
+        """Return the scores of texts, each with whether the tokenizer is to add its special tokens: all, or none."""
+        results: dict[int, float | Ungradable] = {}
+        encoded: dict[int, list[int]] = {}
+        many = self._tokenizer([text for text, _ in texts], add_special_tokens=texts[0][1])["input_ids"]
+        for row, ids in enumerate(many):
+            try:
+                encoded[row] = within_limit(ids, self._limit, self.folder)
+            except Ungradable as why:
+                results[row] = why
+        for width, rows in self._batches({row: len(ids) for row, ids in encoded.items()}):
+            for row, score in zip(rows, self._forward([encoded[row] for row in rows], width), strict=True):
+                results[row] = score if isfinite(score) else Ungradable(f"the reward model's score is {score}")
+        return [results[row] for row in range(len(texts))]
+
     def encode(self, rollout: Mapping[str, Any]) -> list[int]:
-        """Return the token ids (T,) of a rollout as TRL's RewardTrainer encodes its examples.
+        """Return the token ids (T,) of a rollout, encoded as the model was trained (see `encode_rollout`)."""
+        return encode_rollout(rollout, self._tokenizer, self._style, self.text, self.folder)
 
-        The conversation in the model's chat template; or prompt, completion and the end token as plain text where
-        there is no template, or where the model's r1kit.json says prompt_style "raw".
-        """
-        completion = rollout["completion"] if self.text == "whole" else final_text(rollout["completion"])
-        if self._tokenizer.chat_template is None or self._style == "raw":
-            text = single_prompt(rollout) + completion
-            end = self._tokenizer.eos_token or ""
-            return self._tokenizer(text if text.endswith(end) else text + end)["input_ids"]
-        messages = [*conversation(rollout), {"role": "assistant", "content": completion}]
-        text = render(self._tokenizer, messages)
-        if not _holds(text, completion):
-            remedy = "say --reward-arg model.text=final" if self.text == "whole" else "use another template"
-            raise UserError(self.folder, "its chat template drops a part of the completion", remedy)
-        return self._tokenizer(text, add_special_tokens=False)["input_ids"]
+    def _batches(self, lengths: Mapping[int, int]) -> Iterator[tuple[int, list[int]]]:
+        """Yield width and rows of batches; a model that names no pad token cannot tell where a padded row ends."""
+        if pad_id(self._model) is None:
+            return ((length, [row]) for row, length in lengths.items())
+        return filled_batches(lengths, self._limit, self.batch_tokens)
 
-    def _budget(self) -> int:
-        """Return the tokens of a batch; a model that names no pad token cannot tell where a padded row ends."""
-        return self.batch_tokens if pad_id(self._model) is not None else 0
-
-    def _forward(self, rows: list[list[int]]) -> list[float]:
+    def _forward(self, rows: list[list[int]], width: int) -> list[float]:
         """Return the scores (B,) of rows of token ids."""
-        return forward(self._model, rows)[:, 0].tolist()
+        return forward(self._model, rows, width)[:, 0].tolist()
+
+
+def encode_rollout(
+    rollout: Mapping[str, Any],
+    tokenizer: "PreTrainedTokenizerBase",
+    style: str | None = None,
+    text: Literal["whole", "final"] = "whole",
+    name: str = "the model",
+) -> list[int]:
+    """Return the token ids (T,) of a rollout as TRL's RewardTrainer encodes its examples (see `rollout_text`)."""
+    written, special = rollout_text(rollout, tokenizer, style, text, name)
+    return tokenizer(written, add_special_tokens=special)["input_ids"]
+
+
+def rollout_text(
+    rollout: Mapping[str, Any],
+    tokenizer: "PreTrainedTokenizerBase",
+    style: str | None = None,
+    text: Literal["whole", "final"] = "whole",
+    name: str = "the model",
+) -> tuple[str, bool]:
+    """Return what a reward model reads of a rollout, and whether the tokenizer is to add its special tokens.
+
+    The conversation in the model's chat template; or prompt, completion and the end token as plain text where there is
+    no template, or where the style is "raw".
+
+    Args:
+        style: prompt_style of the model's r1kit.json.
+        text: "whole" is the completion as it is, "final" only what follows the reasoning.
+        name: of the model, for errors.
+
+    Raises:
+        Ungradable: the model cannot be given such a prompt.
+        UserError: the chat template drops a part of the completion.
+    """
+    completion = rollout["completion"] if text == "whole" else final_text(rollout["completion"])
+    if tokenizer.chat_template is None or style == "raw":
+        plain = single_prompt(rollout) + completion
+        end = tokenizer.eos_token or ""
+        return plain if plain.endswith(end) else plain + end, True
+    rendered = render(tokenizer, [*conversation(rollout), {"role": "assistant", "content": completion}])
+    if not _holds(rendered, completion):
+        remedy = "say --reward-arg model.text=final" if text == "whole" else "use another template"
+        raise UserError(name, "its chat template drops a part of the completion", remedy)
+    return rendered, False
 
 
 def final_text(completion: str) -> str:
@@ -230,6 +283,23 @@ def batches(lengths: Mapping[int, int], budget: int) -> Iterator[list[int]]:
         batch.append(row)
     if batch:
         yield batch
+
+
+def filled_batches(lengths: Mapping[int, int], limit: int, budget: int) -> Iterator[tuple[int, list[int]]]:
+    """Yield a width in tokens and the rows of a batch of that width, which a row's own length decides.
+
+    Rows too long to be filled up share no batch with others: attention adds up in another order where there is nothing
+    to mask.
+
+    Args:
+        lengths: row to tokens.
+        limit: the most tokens that the model reads.
+        budget: tokens of a batch.
+    """
+    kinds = {row: (min(-(-(n + 1) // FILL) * FILL, limit), n == limit) for row, n in lengths.items()}
+    for width, full in sorted(set(kinds.values()), reverse=True):
+        alike = {row: width for row, kind in kinds.items() if kind == (width, full)}
+        yield from ((width, rows) for rows in batches(alike, budget))
 
 
 def pad_id(model: "PreTrainedModel") -> int | None:

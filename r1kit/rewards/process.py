@@ -1,7 +1,7 @@
 """Process reward model: the probability that each step of a completion's reasoning is right."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite, prod
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -9,7 +9,7 @@ from r1kit.errors import Ungradable, UsageError, UserError
 from r1kit.model import read_card
 from r1kit.rewards.model import (
     BATCH_TOKENS,
-    batches,
+    filled_batches,
     final_text,
     forward,
     load_classifier,
@@ -17,13 +17,13 @@ from r1kit.rewards.model import (
     single_prompt,
     within_limit,
 )
+from r1kit.rewards.score_cache import ScoreCache
 
 if TYPE_CHECKING:
-    pass
+    from transformers import PreTrainedTokenizerBase
 
 Aggregate = Literal["min", "last", "prod", "mean"]
 SEPARATOR = "\n"  # TRL's PRMConfig.step_separator
-FILL = 16  # tokens; a row is filled up to a multiple of them
 
 
 class ProcessRewardModel:
@@ -55,9 +55,8 @@ class ProcessRewardModel:
         self._model, self._tokenizer = load_classifier(folder, "token", 2, dtype)
         self._limit = longest_input(self._model, self._tokenizer)
         self.separator = read_card(folder).get("step_separator", SEPARATOR) if separator is None else separator
-        self._separator_ids = self._ids(self.separator)
-        if not self._separator_ids:
-            raise UserError(folder, f"no token stands for the separator {self.separator!r}", "say another separator")
+        self._known: ScoreCache[list[float] | Ungradable] = ScoreCache()
+        self._separator_ids = separator_ids(self._tokenizer, self.separator, folder)
 
     def step_scores(self, prompt: str, steps: Sequence[str]) -> list[float]:
         """Return the probability (S,) that each of the steps is right.
@@ -73,9 +72,14 @@ class ProcessRewardModel:
     def many_step_scores(self, solutions: Sequence[tuple[str, Sequence[str]]]) -> list[list[float] | Ungradable]:
         """Return the step scores of each (prompt, steps), in order; an Ungradable stands where there are none.
 
-        Solutions of like length share a batch; the scores are those of one at a time within float tolerance. Which
-        others are scored along changes none, on a CPU not in the last bit.
+        A solution is scored once in a run. Solutions of like length share a batch; the scores are those of one at a
+        time within float tolerance. Which others are scored along changes none, on a CPU not in the last bit.
         """
+        keys = [(prompt, *steps) for prompt, steps in solutions]
+        return self._known.scores(keys, lambda places: self._read([solutions[place] for place in places]))
+
+    def _read(self, solutions: Sequence[tuple[str, Sequence[str]]]) -> list[list[float] | Ungradable]:
+        """Return the step scores of solutions, all of which the model reads."""
         results: dict[int, list[float] | Ungradable] = {}
         encoded: dict[int, tuple[list[int], list[int]]] = {}
         for row, (prompt, steps) in enumerate(solutions):
@@ -84,7 +88,8 @@ class ProcessRewardModel:
                 encoded[row] = within_limit(ids, self._limit, self.folder), ends
             except Ungradable as why:
                 results[row] = why
-        for width, rows in self._batches({row: len(ids) for row, (ids, _) in encoded.items()}):
+        lengths = {row: len(ids) for row, (ids, _) in encoded.items()}
+        for width, rows in filled_batches(lengths, self._limit, self.batch_tokens):
             right = forward(self._model, [encoded[row][0] for row in rows], width).softmax(-1)[..., 1]
             for place, row in enumerate(rows):
                 scores = right[place, encoded[row][1]].tolist()
@@ -122,29 +127,40 @@ class ProcessRewardModel:
         Raises:
             Ungradable: there are no steps.
         """
-        if not steps:
-            raise Ungradable("no steps of reasoning")
-        bos = self._tokenizer.bos_token_id
-        ids = ([] if bos is None else [bos]) + self._ids(prompt)
-        ends = []
-        for step in steps:
-            ids += self._ids(step) + self._separator_ids
-            ends.append(len(ids) - 1)
-        return ids, ends
+        return encode_steps(self._tokenizer, prompt, steps, self._separator_ids)
 
-    def _batches(self, lengths: Mapping[int, int]) -> Iterator[tuple[int, list[int]]]:
-        """Yield a width in tokens and the rows of a batch of that width, which a row's own length decides.
 
-        lengths: row to tokens. Rows too long to be filled up share no batch with others: attention adds up in another
-        order where there is nothing to mask.
-        """
-        kinds = {row: (min(-(-(n + 1) // FILL) * FILL, self._limit), n == self._limit) for row, n in lengths.items()}
-        for width, full in sorted(set(kinds.values()), reverse=True):
-            alike = {row: width for row, kind in kinds.items() if kind == (width, full)}
-            yield from ((width, rows) for rows in batches(alike, self.batch_tokens))
+def separator_ids(tokenizer: "PreTrainedTokenizerBase", separator: str, name: str) -> list[int]:
+    """Return the tokens that stand after each step.
 
-    def _ids(self, text: str) -> list[int]:
-        return self._tokenizer(text, add_special_tokens=False)["input_ids"]
+    Raises:
+        UserError: there are none; names the model.
+    """
+    ids = tokenizer(separator, add_special_tokens=False)["input_ids"]
+    if not ids:
+        raise UserError(name, f"no token stands for the separator {separator!r}", "say another separator")
+    return ids
+
+
+def encode_steps(
+    tokenizer: "PreTrainedTokenizerBase", prompt: str, steps: Sequence[str], separator: Sequence[int]
+) -> tuple[list[int], list[int]]:
+    """Return token ids (T,) of a prompt and S steps, and the position (S,) on which each step's label sits.
+
+    separator: the tokens that stand after each step.
+
+    Raises:
+        Ungradable: there are no steps.
+    """
+    if not steps:
+        raise Ungradable("no steps of reasoning")
+    bos = tokenizer.bos_token_id
+    asked, *rest = tokenizer([prompt, *steps], add_special_tokens=False)["input_ids"]
+    ids, ends = ([] if bos is None else [bos]) + asked, []
+    for step in rest:
+        ids += [*step, *separator]
+        ends.append(len(ids) - 1)
+    return ids, ends
 
 
 def split_steps(completion: str) -> list[str]:

@@ -1,7 +1,7 @@
 """The same model and problems through EleutherAI's lm-evaluation-harness and through r1kit: accuracies and differences.
 
     pip install lm-eval
-    python tests/bench/lm_eval.py --model FOLDER [--problems ../shared/data/gsm8k_test.jsonl] [--limit 50] [--shots 5]
+    python tests/bench/lm_eval.py --model FOLDER [--problems ../shared/data/gsm8k_test.jsonl] [--limit 50] [--shots 1]
 
 Two sets: the file, by lm-eval's own task gsm8k (its few-shot prompts, made of the rows after the limit, its stop texts
 and its two filters), with FOLDER; and the embedded arith, by a task made here, with the embedded base. Both greedy, in
@@ -47,7 +47,7 @@ ARITH = {
     "metric_list": [{"metric": "exact_match", "regexes_to_ignore": [",", "\\$", "\\.$"]}],
     "filter_list": [
         {"name": "strict-match", "filter": [
-            {"function": "regex", "regex_pattern": r"(?:The answer is|答案是) (-?[0-9.,]+)"}, {"function": "take_first"},
+            {"function": "regex", "regex_pattern": "(?:The answer is|答案是) (-?[0-9.,]+)"}, {"function": "take_first"},
         ]},
         {"name": "flexible-extract", "filter": [
             {"function": "regex", "regex_pattern": NUMBER, "group_select": -1}, {"function": "take_first"},
@@ -189,7 +189,8 @@ def cut(completion: str, until: tuple[str, ...]) -> str:
 def parting(model: Any, tokenizer: Any, prompt: str, one: str, other: str) -> tuple[int, float]:
     """Return how many tokens two completions share, and how far the two likeliest after them are apart, in nats."""
     first, second = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (one, other))
-    place = next((i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second)))
+    shared = min(len(first), len(second))
+    place = next((i for i in range(shared) if first[i] != second[i]), shared)
     ids = tokenizer(prompt)["input_ids"] + first[:place]
     with torch.no_grad():
         best, next_best = model(input_ids=torch.tensor([ids])).logits[0, -1].topk(2).values.tolist()
@@ -209,7 +210,7 @@ def main() -> None:
     parser.add_argument("--problems", type=Path, default=BENCHMARKS / "gsm8k_test.jsonl")
     parser.add_argument("--limit", type=int, default=50)
     parser.add_argument("--arith", type=int, default=200, help="problems of the embedded set")
-    parser.add_argument("--shots", type=int, default=5)
+    parser.add_argument("--shots", type=int, default=1, help="lm-eval's own are 5, which is slow on a CPU")
     parser.add_argument("--batch-size", type=int, default=16)
     arguments = parser.parse_args()
     for case in cases(arguments):
