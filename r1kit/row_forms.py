@@ -10,9 +10,10 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from r1kit.answer import BOX, PLAIN_FRACTION, after_brace
+from r1kit.answer import BOX, after_brace
 from r1kit.choice import LETTERS
 from r1kit.errors import UserError
+from r1kit.formulas import as_formula
 from r1kit.jsonl import Record
 from r1kit.known_sets import KnownSet
 from r1kit.livecodebench import livecodebench_tests
@@ -21,10 +22,6 @@ from r1kit.records import ALIASES, as_problem
 Fields = dict[str, Any]
 GSM8K_GOLD = re.compile(r"(?:\A|\n)####[ \t]*(\S[^\n]*?)\s*\Z")
 THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-NUMBER = re.compile(r"|-?\$?(?:\d+|\d{1,3}(?:,\d{3})+)?(?:\.\d*)?(?:/\d+)?\s?%?")
-SCIENTIFIC = re.compile(r"\A(-?\d+(?:\.\d+)?)[eE]\+?(-?\d+)\Z")
-DELIMITED = re.compile(r"(?<!\\)\$|\\[(\[]|\\boxed|\\fbox|\\framebox")  # as math-verify finds a formula in a text
-WORDS = re.compile(r"(?=.*\s).*[^\W\d_]{3}.*|[^\W\d_]{3,}", re.DOTALL)  # a text with one, or one alone
 OPTIONS = ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
 STRUCTURED = (
     *("prompt", "tests", "test_list", "test_imports", "nums", "examples", "official_tests", "reasoning_gym"),
@@ -92,18 +89,12 @@ def _as_json(name: str, text: str) -> Any:
 
 
 def _formulas(fields: Fields) -> Fields:
-    r"""Return fields with the gold answer of a math problem as math-verify reads all of it: a formula stands in $…$.
-
-    Of 3\sqrt{13} it reads 3 where nothing says that it is a formula, of 4.5e33 4.5. Words stay as they are.
-    """
+    """Return fields with the gold answer of a math problem as math-verify reads all of it (see `as_formula`)."""
     answer = fields.get("answer")
     by_text = (fields.get("kind") or "math") != "math" or {"tests", "reasoning_gym", "choices"} & fields.keys()
     if by_text or not isinstance(answer, str):
         return fields
-    answer = SCIENTIFIC.sub(r"\1 \\times 10^{\2}", answer.strip().replace("+$ $", "+"))
-    bare = NUMBER.fullmatch(answer) or PLAIN_FRACTION.fullmatch(answer) or DELIMITED.search(answer)
-    words = WORDS.fullmatch(answer) if "\\" not in answer else None
-    return {**fields, "answer": answer if bare or words else f"${answer}$"}
+    return {**fields, "answer": as_formula(answer)}
 
 
 def _clean_answer(fields: Fields, known: KnownSet | None) -> Fields:

@@ -8,11 +8,12 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
-from r1kit.answer import answer_part, equal_answers, judge, short_answer
+from r1kit.answer import answer_part, judge, short_answer
 from r1kit.choice import LETTERS, extract_choice, read_letter
 from r1kit.code import check_tests, extract_program, run_tests
 from r1kit.errors import Ungradable
 from r1kit.exact_match import equal_texts, is_short, stated_text
+from r1kit.formulas import as_formula, equal_formulas
 from r1kit.reasoning_gym_tasks import score_task
 from r1kit.sandbox import Sandbox
 from r1kit.workers import NoReplyError
@@ -63,7 +64,7 @@ def equality_of(record: Mapping[str, Any]) -> Callable[[str, str], bool | None]:
     """
     match grading_of(record):
         case "math":
-            return equal_answers
+            return equal_formulas
         case "text":
             return equal_texts
     return operator.eq
@@ -72,7 +73,7 @@ def equality_of(record: Mapping[str, Any]) -> Callable[[str, str], bool | None]:
 def judge_math(rollout: Mapping[str, Any]) -> Outcome:
     """Judge the final answer against the gold answer."""
     gold = rollout.get("answer")
-    judgement = judge(None if gold is None else str(gold), answer_part(rollout["completion"]))
+    judgement = judge(None if gold is None else as_formula(str(gold)), answer_part(rollout["completion"]))
     reasons = {None: "no gold answer", "gold_unparseable": "the gold answer cannot be read"}
     return Outcome(judgement.extracted, judgement.verdict, reasons.get(judgement.verdict))
 
