@@ -22,7 +22,7 @@ def of(why):
 
 
 def test_each_pair_says_what_is_wrong_with_the_rejected_side():
-    assert 4000 <= len(PAIRS["train"]) <= 4500
+    assert 5000 <= len(PAIRS["train"]) <= 5500
     assert 300 <= len(PAIRS["test"]) <= 500
     for pairs in PAIRS.values():
         assert {pair["why"] for pair in pairs} == {"wrong", "aside", "cut", "rude", "language"}

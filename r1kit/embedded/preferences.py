@@ -61,7 +61,8 @@ TEST_SHARE = 5  # one in five requests is held out
 Why = Literal["wrong", "aside", "cut", "rude", "language"]
 NOT_WRONG: tuple[Why, ...] = ("aside", "cut", "rude", "language")
 OFTEN = 3  # times that a list is asked for in the train split, of which there are few prompts
-WRONG, OTHERS = 2, 2  # pairs of each prompt: with a wrong answer, and of the other kinds
+LISTS = 12  # of each prompt, of each kind
+WRONG, OTHERS = 2, 3  # pairs of each prompt: with a wrong answer, and of the other kinds
 Listed = tuple[str, str, str, int]
 
 # what is listed: its plural in English, its noun in Chinese, the table, and which column of it
@@ -157,9 +158,9 @@ def _lists(random: Random) -> Iterator[Asked]:
         for count in COUNTS:
             for language, asks in ASK_LIST.items():
                 for ask in asks:
-                    right = [_list(random, listed, count, language) for _ in range(4)]
-                    wrong = [_list(random, random.choice(others), count, language) for _ in range(4)]
-                    foreign = [_list(random, listed, count, OTHER[language]) for _ in range(4)]
+                    right = [_list(random, listed, count, language) for _ in range(LISTS)]
+                    wrong = [_list(random, random.choice(others), count, language) for _ in range(LISTS)]
+                    foreign = [_list(random, listed, count, OTHER[language]) for _ in range(LISTS)]
                     yield Asked(
                         ask.format(*_names(listed, count, language)), language, listed[0], right, wrong, foreign
                     )
