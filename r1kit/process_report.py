@@ -42,6 +42,8 @@ class ProcessReport:
         majority: the accuracy of saying of every step what most labels say.
         wrong_rows: rows with a wrong step, and
         found: the share of these of which the first step that the model calls wrong is the first wrong one, and
+        by_fall: the share of which it is the step at which the score falls most (as Setlur et al. 2024, arXiv 2410.08146,
+            take a step for as good as it changes the chance to end right), and
         by_chance: the share that a guess among the steps would find. None where no row has a wrong step.
     """
 
@@ -52,6 +54,7 @@ class ProcessReport:
     majority: float
     wrong_rows: int
     found: Estimate | None
+    by_fall: Estimate | None
     by_chance: float | None
 
     def as_json(self) -> dict[str, Any]:
@@ -64,6 +67,7 @@ class ProcessReport:
             "majority": round(self.majority, 4),
             "wrong_rows": self.wrong_rows,
             "first_wrong_step": self.found and self.found.as_json(),
+            "largest_fall": self.by_fall and self.by_fall.as_json(),
             "by_chance": self.by_chance and round(self.by_chance, 4),
         }
 
@@ -74,10 +78,11 @@ class ProcessReport:
             f"steps told right from wrong   {percent(self.accuracy)}   (the more frequent label: {self.majority:.1%})",
         ]
         if self.found and self.by_chance:
-            told.append(
+            told += [
                 f"first wrong step found        {percent(self.found)}   (by chance {self.by_chance:.1%}; "
-                f"{self.wrong_rows} rows have one)"
-            )
+                f"{self.wrong_rows} rows have one)",
+                f"  by the largest fall         {percent(self.by_fall)}",
+            ]
         return told
 
 
@@ -96,6 +101,7 @@ def report_on(rows: Sequence[Scored]) -> ProcessReport:
         majority=max(right, 1 - right),
         wrong_rows=len(wrong),
         found=_share((row.prompt, first_wrong(row.scores) == first_wrong(row.labels)) for row in wrong),
+        by_fall=_share((row.prompt, largest_fall(row.scores) == first_wrong(row.labels)) for row in wrong),
         by_chance=fmean(1 / len(row.labels) for row in wrong) if wrong else None,
     )
 
@@ -108,6 +114,12 @@ def mean_loss(rows: Iterable[Scored]) -> float:
 def first_wrong(scores: Sequence[float]) -> int | None:
     """Return the number of the first step that is not right, None where all are."""
     return next((step for step, score in enumerate(scores) if score <= RIGHT), None)
+
+
+def largest_fall(scores: Sequence[float]) -> int:
+    """Return the number of the step at which the score falls most, from 1 before the first; of equals the first."""
+    falls = [before - after for before, after in zip([1.0, *scores], scores, strict=False)]
+    return max(range(len(falls)), key=falls.__getitem__)
 
 
 def _share(values: Iterable[tuple[int, float]]) -> Estimate | None:
