@@ -42,7 +42,7 @@ class ProcessReport:
         majority: the accuracy of saying of every step what most labels say.
         wrong_rows: rows with a wrong step, and
         found: the share of these of which the first step that the model calls wrong is the first wrong one, and
-        by_fall: the share of which it is the step at which the score falls most (as Setlur et al. 2024, arXiv 2410.08146,
+        by_fall: the share of which it is the step at which the score falls most (Setlur et al. 2024, arXiv 2410.08146,
             take a step for as good as it changes the chance to end right), and
         by_chance: the share that a guess among the steps would find. None where no row has a wrong step.
     """
