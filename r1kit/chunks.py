@@ -16,6 +16,11 @@ def cut_by_length(lengths: Sequence[int], budget: int) -> list[list[int]]:
     return chunks
 
 
+def cut_by_tokens(tokens: Sequence[int], budget: int) -> list[list[int]]:
+    """Return the rows in chunks of at most `budget` tokens, which no padding adds to, longest rows first."""
+    return cut_by_prompt(range(len(tokens)), [0] * len(tokens), tokens, budget)
+
+
 def cut_by_prompt(prompts: Sequence[Any], prompt_tokens: Sequence[int], tokens: Sequence[int], budget: int):
     """Return the rows in chunks of at most `budget` tokens, where a prompt counts once in a chunk.
 

@@ -1,6 +1,7 @@
 """What trainers share that cut a step into passes of a token budget and pack the rows of each."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
@@ -23,6 +24,7 @@ class Passes:
     def _begin_passes(self, token_budget: int) -> None:
         self.token_budget = token_budget
         self._until_backward = ExitStack()  # a checkpointed layer attends once more in the backward pass
+        self._seen: defaultdict[str, float] = defaultdict(float)  # since the last line of the log
 
     def _causal(self, model):
         """Return the causal language model below what wraps it."""
@@ -35,6 +37,25 @@ class Passes:
         if self.accelerator.num_processes > 1:
             most = int(self.accelerator.gather(torch.tensor([most], device=self.accelerator.device)).max())
         return [(chunk, 1.0) for chunk in chunks] + [(chunks[0][:1], 0.0)] * (most - len(chunks))
+
+    def _add_up(
+        self, model, passes: list[tuple[list[int], float]], loss_of: Callable[[list[int], float], torch.Tensor]
+    ) -> torch.Tensor:
+        """Return the sum of the losses of passes, most of which have gone backward already.
+
+        The gradient of all passes but the last is there when this returns; the caller takes the last one backward.
+
+        loss_of: returns the loss of rows, times a weight: 0 where a pass only keeps step with other processes.
+        """
+        done: torch.Tensor | float = 0.0
+        for number, (rows, weight) in enumerate(passes):
+            last = number == len(passes) - 1
+            with nullcontext() if last else self.accelerator.no_sync(model):
+                loss = loss_of(rows, weight)
+                if not last:
+                    self.accelerator.backward(loss)
+                    done += loss.detach()
+        return loss + done
 
     def _attending(self, model, name: str) -> AbstractContextManager:
         """Have a model attend to packed rows: until after the backward pass where there will be one."""

@@ -6,10 +6,7 @@ The loss is TRL's own (Bradley and Terry 1952; margins: Touvron et al., arXiv 23
 Eisenstein et al., arXiv 2312.09244, equation 2): the mean over the step's pairs, each with a term of its own.
 """
 
-import time
-from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any
@@ -21,16 +18,14 @@ from transformers.modeling_layers import GenericForSequenceClassification
 from trl import RewardTrainer
 
 from r1kit import example_packing, packing
-from r1kit.chunks import cut_by_length, cut_by_prompt
+from r1kit.chunks import cut_by_length, cut_by_tokens
 from r1kit.example_packing import pack_examples
 from r1kit.packing import can_pack, pack_rows
-from r1kit.passes import Passes
 from r1kit.preference_rows import shared_length
-from r1kit.processes import gather, process_count, process_number
 from r1kit.reward_report import Scores
+from r1kit.row_passes import RowPasses
 from r1kit.sft_rows import UNTRAINED
 
-WINDOW = 64  # pairs that are read at a time to be scored
 WORTH_SHARING = 0.05  # share of a pass's tokens that stand once for both sides: below, its rows stand as they are
 
 
@@ -89,7 +84,7 @@ class LastTokens:
         return output
 
 
-class PreferenceTrainer(Passes, RewardTrainer):
+class PreferenceTrainer(RowPasses, RewardTrainer):
     """Reward modelling on rows of `chosen_ids`, `rejected_ids` and `margin`, packed; its log has tokens and seconds.
 
     Beside TRL's arguments:
@@ -103,69 +98,30 @@ class PreferenceTrainer(Passes, RewardTrainer):
         self.packs = reads_last_token(classifier) and can_pack(classifier)
         self._pad = classifier.config.get_text_config().pad_token_id
         LastTokens(classifier.base_model)
-        self._seen: defaultdict[str, float] = defaultdict(float)  # since the last line of the log
-
-    def training_step(self, model, inputs, num_items_in_batch=None):
-        """Take one step as TRL does.
-
-        Raises:
-            UserError: the GPU's memory does not suffice.
-        """
-        started = time.perf_counter()
-        with self._within_memory():
-            loss = super().training_step(model, inputs, num_items_in_batch)
-        self._seen["seconds/train"] += time.perf_counter() - started
-        self._seen["tokens/train"] += int(inputs["lengths"].sum())
-        self._seen["pairs/train"] += len(inputs["margin"])
-        return loss
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """Return TRL's loss of a step's pairs, most of whose passes have gone backward already.
-
-        The gradient of all passes but the last is there when this returns; the caller takes the last one backward.
-        """
+        """Return TRL's loss of a step's pairs, most of whose passes have gone backward already (see `_add_up`)."""
         pairs = self._pairs(inputs)
-        passes = self._even(self._cut(pairs))
         scores = inputs["margin"].new_zeros(2, len(pairs.chosen))
-        done: torch.Tensor | float = 0.0
-        for number, (chunk, weight) in enumerate(passes):
-            last = number == len(passes) - 1
-            with nullcontext() if last else self.accelerator.no_sync(model):
-                found = self._score(model, pairs, chunk)
-                loss = self._losses(found[0], found[1], pairs.margins[chunk]).sum() * (weight / len(pairs.chosen))
-                if weight:
-                    scores[:, chunk] = found.detach()
-                if not last:
-                    self.accelerator.backward(loss)
-                    done += loss.detach()
+
+        def loss_of(chunk: list[int], weight: float) -> torch.Tensor:
+            found = self._score(model, pairs, chunk)
+            if weight:
+                scores[:, chunk] = found.detach()
+            return self._losses(found[0], found[1], pairs.margins[chunk]).sum() * (weight / len(pairs.chosen))
+
+        loss = self._add_up(model, self._even(self._cut(pairs)), loss_of)
         self._count(scores, inputs)
-        return loss + done
+        return loss
 
     def score_pairs(self, dataset: Dataset) -> list[Scores]:
         """Return the scores of pairs that are not trained on, in order; each process computes a share of them."""
-        training = self.model.training
-        self.model.eval()
-        number, count = process_number(), process_count()
-        mine: list[tuple[int, Scores]] = []
-        with torch.no_grad():
-            for top in range(0, len(dataset), WINDOW * count):  # in each process as often
-                places = list(range(top + number, min(len(dataset), top + WINDOW * count), count))
-                rows = list(dataset.select(places or [0]))
-                found = list(zip(*self._score_all(rows), strict=True))
-                mine += [(place, _scores(row, *pair)) for place, row, pair in zip(places, rows, found, strict=False)]
-        self.model.train(training)
-        return [pair for _, pair in sorted(pair for process in gather(mine) for pair in process)]
+        return self._measure(dataset, self._score_all)
 
     def held_out_loss(self, dataset: Dataset, scores: Sequence[Scores]) -> float:
         """Return the mean loss of pairs by their scores."""
         chosen, rejected = (torch.tensor([getattr(pair, side) for pair in scores]) for side in ("chosen", "rejected"))
         return float(self._losses(chosen, rejected, torch.tensor(dataset["margin"][:])).mean())
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log as TRL does, with what was spent since the last line."""
-        logs |= self._seen
-        self._seen = defaultdict(float)
-        super().log(logs, start_time)
 
     def _losses(self, chosen: torch.Tensor, rejected: torch.Tensor, margins: torch.Tensor) -> torch.Tensor:
         """Return the loss of each pair (B,)."""
@@ -174,7 +130,8 @@ class PreferenceTrainer(Passes, RewardTrainer):
         return losses if centring is None else losses + centring * (chosen + rejected) ** 2
 
     def _count(self, scores: torch.Tensor, inputs: dict[str, torch.Tensor]) -> None:
-        """Keep what TRL's log tells of a step: tokens, extremes and mean of the rewards, accuracy and margin."""
+        """Keep what the log tells of a step: pairs, tokens, extremes and mean of the rewards, accuracy and margin."""
+        self._seen["pairs/train"] += len(inputs["margin"])
         self._total_train_tokens += int(self.accelerator.gather(inputs["lengths"].sum()).sum())
         everywhere = self.accelerator.gather(scores.T.contiguous())
         margins = everywhere[:, 0] - everywhere[:, 1]
@@ -207,17 +164,17 @@ class PreferenceTrainer(Passes, RewardTrainer):
         if not self.packs:
             return cut_by_length([2 * max(pair) for pair in lengths], self.token_budget)
         tokens = [sum(pair) - shared for pair, shared in zip(lengths, pairs.shared, strict=True)]
-        return cut_by_prompt(range(len(tokens)), [0] * len(tokens), tokens, self.token_budget)
+        return cut_by_tokens(tokens, self.token_budget)
 
-    def _score_all(self, rows: list[dict[str, Any]]) -> list[list[float]]:
-        """Return the scores of rows, those of the chosen sides and those of the rejected ones."""
+    def _score_all(self, rows: list[dict[str, Any]]) -> list[Scores]:
+        """Return the scores of rows."""
         pairs = self._pairs(self._prepare_inputs(collate(rows)))
         scores = torch.zeros(2, len(rows))
         for chunk, weight in self._even(self._cut(pairs)):
             found = self._score(self.model_wrapped, pairs, chunk)
             if weight:
                 scores[:, chunk] = found.float().cpu()
-        return scores.tolist()
+        return [_scores(row, *pair) for row, pair in zip(rows, scores.T.tolist(), strict=True)]
 
     def _score(self, model, pairs: Pairs, chunk: list[int]) -> torch.Tensor:
         """Return the scores (2, K) of K pairs, the chosen sides' first."""

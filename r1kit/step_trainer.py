@@ -7,37 +7,18 @@ labelled steps of the batch: PRMTrainer's where labels are true or false, Math-S
 where they are soft.
 """
 
-import time
-from collections import defaultdict
-from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from datasets import Dataset
 from torch.nn.functional import cross_entropy
-from transformers import Trainer
 
-from r1kit.chunks import cut_by_length, cut_by_prompt
 from r1kit.example_packing import NAME, pack_examples
 from r1kit.packing import CompletionHead, can_pack
-from r1kit.passes import Passes
-from r1kit.processes import gather, process_count, process_number
+from r1kit.row_passes import Batch, RowPasses
 from r1kit.sft_rows import UNTRAINED
 from r1kit.step_rows import RIGHT
-
-WINDOW = 64  # rows that are read at a time to be scored
-
-
-class Batch(NamedTuple):
-    """Rows of token ids and labels, each (T,); the label of a token that ends no step is UNTRAINED."""
-
-    rows: list[torch.Tensor]
-    labels: list[torch.Tensor]
-
-    def take(self, chunk: list[int]) -> "Batch":
-        """Return some of the rows."""
-        return Batch([self.rows[row] for row in chunk], [self.labels[row] for row in chunk])
 
 
 def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
@@ -54,7 +35,7 @@ def collate(rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
     }
 
 
-class StepTrainer(Passes, Trainer):
+class StepTrainer(RowPasses):
     """Process reward modelling on rows of `input_ids`, `ends` and `labels`, with tokens and seconds in its log.
 
     The model is a token classifier with two labels, of which 1 is "right". Dropout before its head, which transformers
@@ -77,80 +58,30 @@ class StepTrainer(Passes, Trainer):
         CompletionHead(classifier.base_model)
         if isinstance(getattr(classifier, "dropout", None), torch.nn.Dropout):
             classifier.dropout.p = 0.0
-        self._seen: defaultdict[str, float] = defaultdict(float)  # since the last line of the log, and
-        self._sums = self._no_sums()
-
-    def training_step(self, model, inputs, num_items_in_batch=None):
-        """Take one step as transformers does.
-
-        Raises:
-            UserError: the GPU's memory does not suffice.
-        """
-        started = time.perf_counter()
-        with self._within_memory():
-            loss = super().training_step(model, inputs, num_items_in_batch)
-        self._seen["seconds/train"] += time.perf_counter() - started
-        self._seen["tokens/train"] += int(inputs["lengths"].sum())
-        return loss
+        self._sums = self._no_sums()  # since the last line of the log
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """Return the mean loss of the labelled steps of some rows, most of whose passes have gone backward already.
-
-        The gradient of all passes but the last is there when this returns; the caller takes the last one backward.
-        """
-        batch = self._batch(inputs)
-        everywhere = num_items_in_batch is not None and self.args.average_tokens_across_devices
-        weight_of_all = self.accelerator.num_processes if everywhere else 1
-        total = int((inputs["labels"] != UNTRAINED).sum() if num_items_in_batch is None else num_items_in_batch)
-        passes = self._even(self._cut(batch))
-        done: torch.Tensor | float = 0.0
-        for number, (chunk, weight) in enumerate(passes):
-            last = number == len(passes) - 1
-            with nullcontext() if last else self.accelerator.no_sync(model):
-                loss = self._loss(model, batch.take(chunk), weight) * (weight_of_all / max(1, total))
-                if not last:
-                    self.accelerator.backward(loss)
-                    done += loss.detach()
-        return loss + done
+        """Return the mean loss of the labelled steps, most passes of which went backward already (see `_add_up`)."""
+        batch = Batch.of(inputs)
+        share = self._share_of(inputs["labels"], num_items_in_batch)
+        passes = self._even(batch.cut(self.packs, self.token_budget))
+        return self._add_up(model, passes, lambda chunk, weight: self._loss(model, batch.take(chunk), weight) * share)
 
     def score_steps(self, dataset: Dataset) -> list[list[float]]:
         """Return the probability that each step of rows is right, in order; each process computes a share of them."""
-        training = self.model.training
-        self.model.eval()
-        number, count = process_number(), process_count()
-        mine: list[tuple[int, list[float]]] = []
-        with torch.no_grad():
-            for top in range(0, len(dataset), WINDOW * count):  # in each process as often
-                places = list(range(top + number, min(len(dataset), top + WINDOW * count), count))
-                rows = list(dataset.select(places or [0]))
-                mine += zip(places, self._scores(rows), strict=False)
-        self.model.train(training)
-        return [scores for _, scores in sorted(pair for process in gather(mine) for pair in process)]
+        return self._measure(dataset, self._scores)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log as transformers does, with what was spent and seen since the last line."""
         right, steps = self.accelerator.reduce(self._sums.clone(), "sum").tolist()
         if steps:
             logs |= {"accuracy": right / steps, "steps/trained": steps}
-        logs |= self._seen
-        self._seen, self._sums = defaultdict(float), self._no_sums()
+        self._sums = self._no_sums()
         super().log(logs, start_time)
 
     def _no_sums(self) -> torch.Tensor:
         """Return sums over no step: those that are told right from wrong, and all."""
         return torch.zeros(2, device=self.accelerator.device, dtype=torch.float64)
-
-    @staticmethod
-    def _batch(inputs: dict[str, torch.Tensor]) -> Batch:
-        lengths = inputs["lengths"].tolist()
-        return Batch(*(list(inputs[name][0].split(lengths)) for name in ("input_ids", "labels")))
-
-    def _cut(self, batch: Batch) -> list[list[int]]:
-        """Return the rows of passes of at most a token budget each, longest first."""
-        lengths = [len(row) for row in batch.rows]
-        if not self.packs:
-            return cut_by_length(lengths, self.token_budget)
-        return cut_by_prompt(range(len(lengths)), [0] * len(lengths), lengths, self.token_budget)
 
     def _loss(self, model, batch: Batch, weight: float) -> torch.Tensor:
         """Return the summed loss of rows, times a weight: 0 where a pass only keeps step with other processes."""
@@ -163,9 +94,9 @@ class StepTrainer(Passes, Trainer):
         return cross_entropy(logits, targets, reduction="sum") * weight
 
     def _scores(self, rows: list[dict[str, Any]]) -> list[list[float]]:
-        batch = self._batch(self._prepare_inputs(collate(rows)))
+        batch = Batch.of(self._prepare_inputs(collate(rows)))
         found: dict[int, list[float]] = {}
-        for chunk, weight in self._even(self._cut(batch)):
+        for chunk, weight in self._even(batch.cut(self.packs, self.token_budget)):
             right = self._logits(self.model_wrapped, batch.take(chunk)).softmax(-1)[:, 1]
             counts = [int((batch.labels[row] != UNTRAINED).sum()) for row in chunk]
             if weight:
@@ -192,9 +123,6 @@ class StepTrainer(Passes, Trainer):
 
     @staticmethod
     def _run_padded(model, batch: Batch):
-        def pad(rows: list[torch.Tensor], value: int) -> torch.Tensor:
-            return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=value)
-
-        mask = pad([torch.ones_like(row) for row in batch.rows], 0)
-        predicting = (pad(batch.labels, UNTRAINED).flatten() != UNTRAINED).nonzero().squeeze(1)
-        return model(input_ids=pad(batch.rows, 0), attention_mask=mask, predicting=predicting)
+        padded = batch.padded()
+        predicting = (padded.pop("labels").flatten() != UNTRAINED).nonzero().squeeze(1)
+        return model(**padded, predicting=predicting)

@@ -7,7 +7,7 @@ The methods of TRL 1.16 that it overrides are no public API: tests/test_trainer.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -56,7 +56,6 @@ class ExactPass(Passes, GRPOTrainer):
             for model in models:
                 CompletionHead(model.base_model)
         self._logps: torch.Tensor | None = None  # of the newest pass
-        self._seen: defaultdict[str, float] = defaultdict(float)  # since the last line of the log
 
     @property
     def _coupled(self) -> bool:
@@ -73,33 +72,30 @@ class ExactPass(Passes, GRPOTrainer):
             return super().training_step(model, inputs, num_items_in_batch)
 
     def _compute_loss(self, model, inputs):
-        """Return TRL's loss of a micro-batch, most of whose passes have gone backward already.
-
-        The gradient of all passes but the last is there when this returns; the caller takes the last one backward.
-        """
+        """Return TRL's loss of a micro-batch, most of whose passes have gone backward already (see `_add_up`)."""
         if not torch.is_grad_enabled() or self._coupled or not self.parts & {"drop", "budget"}:
             return super()._compute_loss(model, inputs)
         rows_to_train = self._rows_to_train(inputs)
-        passes = self._cut(inputs, rows_to_train or [0])  # each process takes part
         kept, found = self._metrics["train"], []
-        done: torch.Tensor | float = 0.0
-        for number, (rows, weight) in enumerate(passes):
-            last = number == len(passes) - 1
+
+        def loss_of(rows: list[int], weight: float) -> torch.Tensor:
             part = rows_of(inputs, rows)
             self._metrics["train"] = defaultdict(list)
-            with nullcontext() if last else self.accelerator.no_sync(model):
-                with self._alone():
-                    loss = super()._compute_loss(model, part) * (weight * share_of(self.loss_type, part, inputs))
-                self._compare_logps(part)
-                tokens = int(weight * part["completion_mask"].sum()) if rows_to_train else 0
-                found.append((tokens, self._metrics["train"]))
-                if not last:
-                    self.accelerator.backward(loss)
-                    done += loss.detach()
+            loss = self._plain_loss(model, part) * (weight * share_of(self.loss_type, part, inputs))
+            self._compare_logps(part)
+            tokens = int(weight * part["completion_mask"].sum()) if rows_to_train else 0
+            found.append((tokens, self._metrics["train"]))
+            return loss
+
+        loss = self._add_up(model, self._cut(inputs, rows_to_train or [0]), loss_of)  # each process takes part
         for key, value in merge_metrics([one for process in gather(found) for one in process]).items():
             kept[key].append(value)
         self._metrics["train"] = kept
-        return loss + done
+        return loss
+
+    def _plain_loss(self, model, part) -> torch.Tensor:
+        with self._alone():
+            return super()._compute_loss(model, part)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
