@@ -12,6 +12,7 @@ from r1kit.commands.distill import distill
 from r1kit.commands.evaluate import evaluate
 from r1kit.commands.grpo import grpo
 from r1kit.commands.reject_sample import reject_sample
+from r1kit.commands.report import report
 from r1kit.commands.reward import reward
 from r1kit.commands.reward_model import reward_model
 from r1kit.commands.rollout import rollout
@@ -47,6 +48,7 @@ app.command("grpo")(grpo)
 app.command("sft")(sft)
 app.command("distill")(distill)
 app.command("reward-model")(reward_model)
+app.command("report")(report)
 
 
 def join_rewards(words: list[str]) -> list[str]:

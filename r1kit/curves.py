@@ -5,7 +5,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
-from r1kit.live import say
 from r1kit.step_log import PHASES, Line
 
 if TYPE_CHECKING:
@@ -29,14 +28,11 @@ class Curve(NamedTuple):
 
 
 def draw_png(log: Sequence[Line], path: Path) -> None:
-    """Draw the curves of a run's log into a PNG, of two steps at least; without matplotlib, say so and draw nothing."""
+    """Draw the curves of a run's log into a PNG, of two steps at least."""
     if len(log) < 2:
         return
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        say("no picture of the curves, for lack of matplotlib: pip install 'r1kit[plot]'")
-        return
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(13, 7), dpi=120, layout="constrained")  # drawn without a screen, since pyplot is not used
     reward, length, entropy, signal, words, seconds = figure.subplots(2, 3, sharex=True).flat
     _draw_curves(reward, "Reward, its parts, and accuracy", "mean of a step", log, _reward_curves(log[0]))

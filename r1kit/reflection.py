@@ -32,6 +32,11 @@ def reflection_share(completions: Sequence[str], words: Iterable[str] = ()) -> f
     return sum(bool(pattern.search(text)) for text in completions) / len(completions) if completions else None
 
 
+def first_reflection(completion: str) -> re.Match[str] | None:
+    """Return where the first of the known words of reflection stands in a completion, None where there is none."""
+    return _pattern(()).search(completion)
+
+
 @cache
 def _pattern(words: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile("|".join(map(_alternative, (*ENGLISH, *CHINESE, *words))), re.IGNORECASE)

@@ -1,6 +1,3 @@
-import subprocess
-import sys
-
 import pytest
 
 from r1kit.curves import LONG, draw_png, smoothed
@@ -55,17 +52,3 @@ def test_one_step_is_no_curve(tmp_path):
 def test_a_smoothed_curve_is_the_mean_of_neighbours():
     assert smoothed([0, 3, 6, 0, 9], 1) == [1.5, 3, 3, 5, 4.5]
     assert smoothed([0, 3, 6], 0) == [0, 3, 6]
-
-
-def test_without_matplotlib_a_line_says_how_to_get_it(tmp_path):
-    program = (
-        "import sys\n"
-        "from pathlib import Path\n"
-        "sys.modules['matplotlib'] = None  # as if it were not installed\n"
-        "from r1kit.curves import draw_png\n"
-        f"draw_png([{{}}, {{}}], Path({str(tmp_path / 'curves.png')!r}))\n"
-    )
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (run.returncode, run.stdout) == (0, "")
-    assert run.stderr == "no picture of the curves, for lack of matplotlib: pip install 'r1kit[plot]'\n"
-    assert list(tmp_path.iterdir()) == []

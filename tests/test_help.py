@@ -13,9 +13,9 @@ from r1kit.cli import app
 
 COMMANDS = (
     "data", "rollout", "reward", "vote", "reject-sample", "eval", "compute-optimal", "grpo", "sft", "distill",
-    "reward-model",
+    "reward-model", "report",
 )  # fmt: skip
-HEAVY = ("torch", "transformers", "trl", "datasets", "sympy", "numpy", "math_verify", "rich", "vllm")
+HEAVY = ("torch", "transformers", "trl", "datasets", "sympy", "numpy", "math_verify", "rich", "vllm", "matplotlib")
 
 
 def imported(*arguments):

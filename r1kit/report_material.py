@@ -1,0 +1,109 @@
+"""What a report is made of: the files that were found, read and brought together."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from r1kit.comparison import compare
+from r1kit.compute_optimal import Choice
+from r1kit.lineage import Lineage
+from r1kit.report_files import Findings, Folder, Found, find_files, read_while_whole
+from r1kit.report_sources import Reader, Source
+from r1kit.step_log import Line
+
+Costs = dict[str, list[tuple[float, dict[str, Any]]]]  # of each method its (mean tokens, accuracy)
+
+
+@dataclass(frozen=True)
+class Material:
+    """What was read of all files.
+
+    Attributes:
+        browsed: the sources whose records are on the page.
+        logs: the lines of each log.
+        rows: metrics, as `eval` writes them.
+        costs: by the label of a policy, or of a folder of votes.
+    """
+
+    findings: Findings
+    sources: list[Source]
+    browsed: list[Source]
+    lineage: Lineage
+    logs: list[tuple[Found, list[Line]]]
+    rows: list[Line]
+    costs: dict[str, Costs]
+
+    def run_of(self, log: Found) -> Folder | None:
+        """Return the folder of the run that a log is of."""
+        return next((folder for folder in self.findings.folders if folder.path == log.path.parent), None)
+
+
+def read_material(outs: list[str], count: int, seed: int) -> Material:
+    """Return what folders and files hold, with a sample of `count` records to browse.
+
+    Raises:
+        UserError: there is nothing to show, or a file that is named cannot be read.
+    """
+    findings = find_files(outs)
+    rows: list[Line] = [dict(row) for found in findings.of("metrics") for row in read_while_whole(found, findings)]
+    measured = {(str(row.get("model")), str(row.get("benchmark"))) for row in rows}
+    reader = Reader(findings, count, seed, measured)
+    sources = reader.sources()
+    logs = [(found, [dict(line) for line in read_while_whole(found, findings)]) for found in findings.of("log")]
+    return Material(
+        findings,
+        sources,
+        [source for source in sources if reader.browsed(source)],
+        Lineage(findings.folders, sources, reader.made_from),
+        [(found, lines) for found, lines in logs if lines],
+        [*_with_seconds(rows, sources), *_measured_rows(sources)],
+        dict(_costs(findings, sources)),
+    )
+
+
+def _with_seconds(rows: list[Line], sources: list[Source]) -> Iterator[Line]:
+    """Yield records of metrics with the time that the card beside their rollouts states."""
+    seconds = {(source.model, source.about.get("benchmark")): source.seconds for source in sources if source.about}
+    for row in rows:
+        yield {"seconds": seconds.get((row.get("model"), row.get("benchmark"))), **row}
+
+
+def _measured_rows(sources: list[Source]) -> Iterator[Line]:
+    """Yield the metrics that were taken here, each compared with the first of its benchmark."""
+    firsts: dict[Any, Source] = {}
+    for source in sources:
+        if source.metrics is None:
+            continue
+        about = source.about or {"file": source.label}
+        row = {**about, **source.metrics.as_json(), "seconds": source.seconds}
+        first = firsts.setdefault(source.about.get("benchmark"), source)
+        found = compare(first.metrics.by_problem, source.metrics.by_problem) if first.metrics else None
+        if first is not source and found is not None:
+            row["against"] = {"model": str(first.about.get("model", first.label)), **found.as_json()}
+        yield row
+
+
+def _costs(findings: Findings, sources: list[Source]) -> Iterator[tuple[str, Costs]]:
+    """Yield accuracy against tokens by method: of each policy, and of votes where their folder has none."""
+    folders = set()
+    for found in findings.of("policy"):
+        costs: Costs = defaultdict(list)
+        for row in read_while_whole(found, findings):
+            if row.get("difficulty") == "all":
+                choice = Choice(row.get("search"), str(row["method"]), int(row["budget"]), row.get("by"))
+                costs[choice.name].append((float(row["generated_tokens"]), row["accuracy"]))
+        folders.add(found.path.parent)
+        yield found.label, costs
+    by_folder: dict[Any, Costs] = defaultdict(lambda: defaultdict(list))
+    for source in sources:
+        folder, first = source.found.path.parent, source.found.first
+        if source.form != "votes" or folder in folders or not source.tokens.mean:
+            continue
+        budget = int(first.get("budget", first.get("n", 0)))
+        choice = Choice(first.get("search"), str(first["method"]), budget, first.get("by"))
+        share = source.accuracy.share()
+        if share is not None:
+            by_folder[folder][choice.name].append((source.tokens.mean, share.as_json()))
+    for folder, costs in by_folder.items():
+        yield f"votes of {folder.resolve().name}", costs
