@@ -15,9 +15,9 @@ mkdir -p "$OUT"
 [ -s "$OUT/01-test.jsonl" ] || $R1KIT data arith --split test -o "$OUT/01-test.jsonl"
 
 # 2. What the base can do: sample, grade.
-[ -s "$OUT/02-base-scored.jsonl" ] ||
-  $R1KIT rollout --model "$MODEL" -n "$SAMPLES" --max-tokens 128 "$OUT/01-test.jsonl" |
-  $R1KIT reward -o "$OUT/02-base-scored.jsonl"
+$R1KIT rollout --model "$MODEL" -n "$SAMPLES" --max-tokens 128 --resume \
+  "$OUT/01-test.jsonl" -o "$OUT/02-base-rollouts.jsonl"
+[ -s "$OUT/02-base-scored.jsonl" ] || $R1KIT reward "$OUT/02-base-rollouts.jsonl" -o "$OUT/02-base-scored.jsonl"
 
 # 3. GRPO with accuracy and format rewards. A finished run has a config.json; one that was stopped goes on.
 if [ ! -s "$OUT/03-zero/config.json" ]; then
@@ -27,9 +27,9 @@ if [ ! -s "$OUT/03-zero/config.json" ]; then
 fi
 
 # 4. What the trained model can do.
-[ -s "$OUT/04-zero-scored.jsonl" ] ||
-  $R1KIT rollout --model "$OUT/03-zero" -n "$SAMPLES" --max-tokens 128 "$OUT/01-test.jsonl" |
-  $R1KIT reward -o "$OUT/04-zero-scored.jsonl"
+$R1KIT rollout --model "$OUT/03-zero" -n "$SAMPLES" --max-tokens 128 --resume \
+  "$OUT/01-test.jsonl" -o "$OUT/04-zero-rollouts.jsonl"
+[ -s "$OUT/04-zero-scored.jsonl" ] || $R1KIT reward "$OUT/04-zero-rollouts.jsonl" -o "$OUT/04-zero-scored.jsonl"
 
 # 5. The table, and the majority votes.
 $R1KIT eval "$OUT/02-base-scored.jsonl" "$OUT/04-zero-scored.jsonl" -o "$OUT/05-metrics.jsonl"

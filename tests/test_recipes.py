@@ -3,46 +3,183 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import pytest
-from conftest import REPO, commands_are_known, lines
+from conftest import REPO, lines
+from reckoning import reckon, sentence
+
+from r1kit.budget import GPUS
 
 RECIPES = sorted((REPO / "recipes").glob("*.sh"))
+BRANCH = re.compile(r"^(tiny|\d+gpu)\)", re.MULTILINE)  # of the case over SCALE
+TRAINING = {"grpo", "sft", "distill", "reward-model"}
+STOOD_IN_FOR = ("r1kit", "accelerate", "torchrun", "curl")
+KINDS = ("A100-80GB", "H100-80GB")
+ROWS = {  # of the files that recipes make by jq
+    "qwen3-0.6b-math500": {
+        "01-plain.jsonl": 500,
+        "01-cot.jsonl": 500,
+        "01-train.jsonl": 12_000,
+        "06-examples.jsonl": 6_707,
+    },
+}
 
 
-def commands_of(recipe):
-    text = recipe.read_text().replace("\\\n", " ")
-    text = re.sub(r"\|\n\s*", "| ", text)
-    for line in text.splitlines():
-        for piece in re.split(r"\||&&", line.partition("# ")[0]):
-            if "$R1KIT " in piece:
-                yield shlex.split(piece.partition("$R1KIT ")[2])
+class Command(NamedTuple):
+    """A command line of r1kit, as it is written and as the app reads it."""
+
+    launcher: list[str]
+    words: list[str]
+    values: dict[str, Any]
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
-def test_a_recipe_parses_and_its_flags_exist(recipe):
+def scales_of(recipe: Path) -> list[str]:
+    """Return the scales that a recipe names, [""] where it has none."""
+    return BRANCH.findall(recipe.read_text()) or [""]
+
+
+TRIED = [pytest.param(recipe, scale, id=f"{recipe.stem}-{scale}") for recipe in RECIPES for scale in scales_of(recipe)]
+
+
+def try_recipe(recipe: Path, folder: Path, *words: str, **knobs: str) -> list[list[str]]:
+    """Run a recipe with a recorder in the place of r1kit; return the launcher, "", and the words of each command."""
+    tools, record = folder / "bin", folder / "record"
+    tools.mkdir(exist_ok=True)
+    for name in STOOD_IN_FOR:
+        if not (tools / name).exists():
+            (tools / name).symlink_to(REPO / "tests" / "recorder.sh")
+    record.write_text("")
+    own = {"R1KIT": "r1kit", "RECORD": str(record), "OUT": str(folder / "out"), "HOME": str(folder)}
+    environment = {**own, **knobs, "PATH": f"{tools}:{os.environ['PATH']}"}
+    command = ["bash", recipe, *words]
+    run = subprocess.run(
+        command, cwd=REPO, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, f"{recipe.name}: {run.stderr}"
+    return [line.removesuffix("\x1f").split("\x1f") for line in record.read_text().split("\x1e")[:-1]]
+
+
+@cache
+def tried(recipe: Path, scale: str) -> tuple[list[list[str]], list[list[str]]]:
+    """Return the commands of a recipe, and those of a second run of it."""
+    with TemporaryDirectory() as folder:
+        first = try_recipe(recipe, Path(folder), *(["--scale", scale] if scale else []))
+        return first, try_recipe(recipe, Path(folder), **({"SCALE": scale} if scale else {}))
+
+
+@cache
+def commands_of(recipe: Path, scale: str) -> list[Command]:
+    return [parse(line[: line.index("")], line[line.index("") + 1 :]) for line in tried(recipe, scale)[0]]
+
+
+def parse(launcher: list[str], words: list[str]) -> Command:
+    """Return a command line as the app reads it: options exist, values fit, nothing that is required is missing."""
+    from typer.main import get_command
+
+    from r1kit.cli import app, join_rewards
+
+    name, *rest = join_rewards(words)
+    try:
+        values = get_command(app).commands[name].make_context(name, rest).params
+        check_values(name, values, processes(launcher))
+    except Exception as error:
+        pytest.fail(f"{shlex.join([*launcher, 'r1kit', *words])}\n  {type(error).__name__}: {error}")
+    return Command(launcher, words, values)
+
+
+def check_values(name: str, values: dict[str, Any], count: int) -> None:
+    """Hold values to what the commands themselves refuse before they load anything."""
+    from r1kit.grpo_plan import check_batch
+    from r1kit.last_steps import parse_last_steps
+    from r1kit.reward_spec import parse_options, parse_rewards
+    from r1kit.thresholds import parse_threshold
+
+    if values.get("rewards"):
+        parse_options(values.get("reward_args") or [], parse_rewards(values["rewards"]), values.get("score_text"))
+    if values.get("threshold"):
+        parse_threshold(values["threshold"])
+    if name == "grpo":
+        n = values["n"]
+        check_batch(values["batch_size"] or 16 * n, n, values["micro_batch_size"], count)
+        parse_last_steps(values["last_steps"] or [], values["steps"])
+
+
+def processes(launcher: list[str]) -> int:
+    """Return how many processes a launcher starts, as its own parser reads it; 1 without one."""
+    if not launcher:
+        return 1
+    if launcher[0] == "torchrun":
+        from torch.distributed.run import get_args_parser
+
+        return int(get_args_parser().parse_args([*launcher[1:], "script"]).nproc_per_node)
+    from accelerate.commands.launch import launch_command_parser
+
+    assert launcher[1] == "launch"
+    said = launch_command_parser().parse_args([*launcher[2:], "script"])
+    assert said.config_file is None or (REPO / said.config_file).is_file(), said.config_file
+    return said.num_processes
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_is_sound_shell(recipe):
     assert subprocess.run(["bash", "-n", recipe], check=False).returncode == 0
+    checked = subprocess.run(["shellcheck", recipe], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
     assert "set -euo pipefail" in recipe.read_text()
-    commands = list(commands_of(recipe))
-    assert commands
-    for words in commands:
-        commands_are_known(words)
 
 
-def test_r1_zero_runs_and_runs_again_without_doing_it_twice(tmp_path):
-    environment = {
-        **os.environ,
-        "R1KIT": f"{sys.executable} -m r1kit",
-        "OUT": str(tmp_path / "out"),
-        "STEPS": "1",
-        "SAMPLES": "1",
-    }
-    recipe = REPO / "recipes" / "r1-zero.sh"
+@pytest.mark.parametrize(("recipe", "scale"), TRIED)
+def test_the_app_takes_every_command_of_a_recipe(recipe, scale):
+    assert len(commands_of(recipe, scale)) > 3
+
+
+@pytest.mark.parametrize(("recipe", "scale"), TRIED)
+def test_a_recipe_that_ended_does_not_train_again(recipe, scale):
+    first, again = ([line[line.index("") + 1] for line in run] for run in tried(recipe, scale))
+    assert len(again) < len(first)
+    assert not TRAINING & set(again)
+
+
+@pytest.mark.parametrize("recipe", [recipe for recipe in RECIPES if scales_of(recipe) != [""]], ids=lambda p: p.stem)
+def test_a_scale_that_a_recipe_lacks_is_refused(recipe, tmp_path):
+    with pytest.raises(AssertionError, match="SCALE is"):
+        try_recipe(recipe, tmp_path, "--scale", "9gpu")
+
+
+@pytest.mark.parametrize(("recipe", "scale"), [param for param in TRIED if "gpu" in param.values[1]])
+def test_a_header_says_what_a_scale_is_reckoned_to_need(recipe, scale):
+    asked = [(command.words[0], command.values, processes(command.launcher)) for command in commands_of(recipe, scale)]
+    found = {kind: reckon(asked, GPUS[kind], ROWS.get(recipe.stem, {})) for kind in KINDS}
+    header = " ".join(line.removeprefix("#").strip() for line in recipe.read_text().split("\nset -")[0].splitlines())
+    said = sentence(scale, found)
+    assert said in header, said
+    assert all(found[kind].memory < GPUS[kind].memory for kind in KINDS)
+
+
+SMALL = {
+    "countdown": {},
+    "distill": {"ZERO_STEPS": "2", "STEPS": "2", "PROBLEMS": "40", "SAMPLES": "1", "N": "2", "EPOCHS": "1"},
+    "inference-scaling": {"PROBLEMS": "8", "BUDGETS": "1 4", "MAX_TOKENS": "64"},
+    "qwen3-0.6b-math500": {"SCALE": "tiny", "LIMIT": "2"},
+    "r1-zero": {"STEPS": "1", "SAMPLES": "1"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_a_recipe_runs_and_runs_again_without_training_twice(name, tmp_path):
+    recipe = REPO / "recipes" / f"{name}.sh"
+    own = {"R1KIT": f"{sys.executable} -m r1kit", "OUT": str(tmp_path / "out")}
+    environment = {**os.environ, **own, **SMALL[name]}
     run = subprocess.run(["bash", recipe], env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    assert len(lines((tmp_path / "out" / "05-metrics.jsonl").read_text())) == 2
-    assert len(lines((tmp_path / "out" / "05-votes.jsonl").read_text())) == 200
-    trained = tmp_path / "out" / "03-zero" / "model.safetensors"
-    made = trained.stat().st_mtime_ns
-    assert subprocess.run(["bash", recipe], env=environment, capture_output=True, check=False).returncode == 0
-    assert trained.stat().st_mtime_ns == made
+    ends = sorted((tmp_path / "out").glob("0*.jsonl"))
+    assert all(lines(path.read_text()) for path in ends)
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("model.safetensors")}
+    again = subprocess.run(["bash", recipe], env=environment, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert made == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("model.safetensors")}
