@@ -28,7 +28,7 @@ SPEEDS = {
 
 
 def simple_rl() -> float:
-    """SimpleRL-Zoo (github.com/hkust-nlp/simpleRL-reason, README.md): 7B, 100 steps of 1,024 x 8, up to 8,192 tokens."""
+    """SimpleRL-Zoo (github.com/hkust-nlp/simpleRL-reason, README.md): 7B, 100 steps of 1,024 x 8 completions."""
     place = Place(H100, 16, sharded=True)
     return 100 * 16 * grpo_seconds(SHAPES["Qwen2.5-7B"], place, Draws(8192, 800, 8192, 150, 8), 0.75, scored=2)
 
