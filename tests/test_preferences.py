@@ -22,8 +22,8 @@ def of(why):
 
 
 def test_each_pair_says_what_is_wrong_with_the_rejected_side():
-    assert 5000 <= len(PAIRS["train"]) <= 5500
-    assert 300 <= len(PAIRS["test"]) <= 500
+    assert 6500 <= len(PAIRS["train"]) <= 7500
+    assert 500 <= len(PAIRS["test"]) <= 700
     for pairs in PAIRS.values():
         assert {pair["why"] for pair in pairs} == {"wrong", "aside", "cut", "rude", "language"}
     assert all(pair["chosen"] and pair["rejected"] and pair["chosen"] != pair["rejected"] for pair in ALL)

@@ -60,9 +60,9 @@ TRIES = 12  # draws of a pair, of which one is taken that balances the lengths
 TEST_SHARE = 5  # one in five requests is held out
 Why = Literal["wrong", "aside", "cut", "rude", "language"]
 NOT_WRONG: tuple[Why, ...] = ("aside", "cut", "rude", "language")
-OFTEN = 3  # times that a list is asked for in the train split, of which there are few prompts
+OFTEN = 2  # times that a list is asked for in the train split, of which there are few prompts
 LISTS = 12  # of each prompt, of each kind
-WRONG, OTHERS = 2, 3  # pairs of each prompt: with a wrong answer, and of the other kinds
+WRONG, OTHERS = 3, 3  # pairs of each prompt: with a wrong answer, and of the other kinds
 Listed = tuple[str, str, str, int]
 
 # what is listed: its plural in English, its noun in Chinese, the table, and which column of it
@@ -70,8 +70,11 @@ LISTED = (
     ("countries", "个国家", CAPITALS, 0), ("capitals", "个首都", CAPITALS, 1), ("animals", "种动物", SOUNDS, 0),
     ("colours", "种颜色", COLOURS, 1), ("numbers", "个数字", NUMBERS, 0),
 )  # fmt: skip
-COUNTS = ((2, "two", "两"), (3, "three", "三"), (4, "four", "四"))
-ASK_LIST = {"en": ("List {0} {1}.", "Name {0} {1}."), "zh": ("列出{0}{1}。", "说出{0}{1}。")}
+COUNTS = ((2, "two", "两"), (3, "three", "三"), (4, "four", "四"), (5, "five", "五"))
+ASK_LIST = {
+    "en": ("List {0} {1}.", "Name {0} {1}.", "Write {0} {1}.", "Say {0} {1}."),
+    "zh": ("列出{0}{1}。", "说出{0}{1}。", "写出{0}{1}。", "请说{0}{1}。"),
+}
 STATE_LIST = {"en": "Here are {0} {1}: {2}.", "zh": "{0}{1}：{2}。"}
 COMMA = {"en": ", ", "zh": "、"}
 COURTESIES = (  # what is said and what one says to it, in both languages
