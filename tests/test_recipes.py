@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
 from conftest import REPO, lines
 from reckoning import reckon, sentence
 
@@ -71,9 +72,14 @@ def tried(recipe: Path, scale: str) -> tuple[list[list[str]], list[list[str]]]:
         return first, try_recipe(recipe, Path(folder), **({"SCALE": scale} if scale else {}))
 
 
+def halves(line: list[str]) -> tuple[list[str], list[str]]:
+    """Return the launcher of a recorded line, and the words of its command."""
+    return line[: line.index("")], line[line.index("") + 1 :]
+
+
 @cache
 def commands_of(recipe: Path, scale: str) -> list[Command]:
-    return [parse(line[: line.index("")], line[line.index("") + 1 :]) for line in tried(recipe, scale)[0]]
+    return [parse(*halves(line)) for line in tried(recipe, scale)[0]]
 
 
 def parse(launcher: list[str], words: list[str]) -> Command:
@@ -86,7 +92,7 @@ def parse(launcher: list[str], words: list[str]) -> Command:
     try:
         values = get_command(app).commands[name].make_context(name, rest).params
         check_values(name, values, processes(launcher))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         pytest.fail(f"{shlex.join([*launcher, 'r1kit', *words])}\n  {type(error).__name__}: {error}")
     return Command(launcher, words, values)
 
@@ -120,8 +126,7 @@ def processes(launcher: list[str]) -> int:
 
     assert launcher[1] == "launch"
     said = launch_command_parser().parse_args([*launcher[2:], "script"])
-    assert said.config_file is None or (REPO / said.config_file).is_file(), said.config_file
-    return said.num_processes
+    return said.num_processes or yaml.safe_load((REPO / said.config_file).read_text())["num_processes"]
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
@@ -139,7 +144,7 @@ def test_the_app_takes_every_command_of_a_recipe(recipe, scale):
 
 @pytest.mark.parametrize(("recipe", "scale"), TRIED)
 def test_a_recipe_that_ended_does_not_train_again(recipe, scale):
-    first, again = ([line[line.index("") + 1] for line in run] for run in tried(recipe, scale))
+    first, again = ([halves(line)[1][0] for line in run] for run in tried(recipe, scale))
     assert len(again) < len(first)
     assert not TRAINING & set(again)
 
@@ -148,6 +153,33 @@ def test_a_recipe_that_ended_does_not_train_again(recipe, scale):
 def test_a_scale_that_a_recipe_lacks_is_refused(recipe, tmp_path):
     with pytest.raises(AssertionError, match="SCALE is"):
         try_recipe(recipe, tmp_path, "--scale", "9gpu")
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("grpo arith", "Missing"),
+        ("grpo --model base --stepz 3", "No such option"),
+        ("rollout --model base -n many", "valid integer"),
+        ("vote --method loudest", "is not one of"),
+        ("reward --reward accuracy,grammar", "grammar"),
+        ("grpo --model base -n 8 --batch-size 36", "no multiple of -n 8"),
+        ("grpo --model base --steps 10 --last-steps general:20", "more than the 10 steps"),
+        (
+            "accelerate launch --num_processes 8 -m r1kit grpo --model base -n 6 --batch-size 36",
+            "cannot be shared by 8",
+        ),
+        ("accelerate launch --proceses 8 -m r1kit grpo --model base", "unrecognized"),
+    ],
+)
+def test_a_command_that_would_be_refused_is_named(line, why, tmp_path, capfd):
+    recipe = tmp_path / "recipe.sh"
+    recipe.write_text(line if line.startswith("accelerate") else f"$R1KIT {line}")
+    (written,) = try_recipe(recipe, tmp_path)
+    with pytest.raises(pytest.fail.Exception) as failed:
+        parse(*halves(written))
+    assert line.replace("-m r1kit", "r1kit") in str(failed.value)
+    assert why in str(failed.value) + capfd.readouterr().err
 
 
 @pytest.mark.parametrize(("recipe", "scale"), [param for param in TRIED if "gpu" in param.values[1]])
