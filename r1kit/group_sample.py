@@ -20,13 +20,14 @@ class GroupSample(Generic[Item]):
         self._groups: dict[str, list[Item]] = {}
         self._worst: list[tuple[float, str]] = []  # a heap of the numbers drawn, negative: the largest is on top
 
+    def takes(self, key: str) -> bool:
+        """Tell whether items of a group would be kept, as far as is known by now."""
+        return key in self._groups or self.size < self.quota or chance(self.seed, key) < -self._worst[0][0]
+
     def add(self, key: str, items: list[Item]) -> None:
-        """Keep the items of a group, or pass them over."""
+        """Keep the items of a group that it takes, and drop groups that they take the place of."""
         if key not in self._groups:
-            number = chance(self.seed, key)
-            if self.size >= self.quota and number >= -self._worst[0][0]:
-                return
-            heapq.heappush(self._worst, (-number, key))
+            heapq.heappush(self._worst, (-chance(self.seed, key), key))
             self._groups[key] = []
         self._groups[key] += items
         self.size += len(items)

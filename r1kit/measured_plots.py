@@ -7,7 +7,7 @@ from math import log10
 from typing import TYPE_CHECKING, Any
 
 from r1kit.inline_svg import COLOURS
-from r1kit.plotting import SERIES, SIZE, Plot, add_legend, label_text, new_plot
+from r1kit.plotting import SERIES, Plot, add_legend, label_text, new_plot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 def plot_forest(name: str, title: str, rows: Sequence[tuple[str, dict[str, Any]]], metric: str) -> Plot:
     """Draw an estimate a row, each with its interval; the first is on top."""
     labels = [label_text(label, 22) for label, _ in rows]
-    plot, axes = new_plot(name, title, f"{metric}, percent", "", (SIZE[0], 1.1 + 0.26 * len(rows)))
+    left = 0.2 + 0.075 * max(map(len, labels))
+    plot, axes = new_plot(name, title, f"{metric}, percent", "", left, 0.1 + 0.24 * len(rows))
     for place, (_, estimate) in enumerate(rows):
         value, low, high = (estimate[part] for part in ("value", "low", "high"))
         spread = None if low is None else [[100 * max(0, value - low)], [100 * max(0, high - value)]]

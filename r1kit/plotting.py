@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SIZE = (4.2, 2.8)  # inches; text of 8.5 points is then about as large as the page's small print
+WIDTH, INSIDE = 4.2, 1.75  # inches of a plot, so that 8.5 points are about the page's small print; of its axes' height
+LEFT, RIGHT, ABOVE, BELOW, LINE = 0.66, 0.08, 0.3, 0.5, 0.165  # inches beside the axes, and of a line of the legend
 SERIES = ("blue", "orange", "purple", "teal", "pink", "olive", "green", "red")
 STYLE: Any = {  # of matplotlib
     "svg.fonttype": "none", "svg.hashsalt": "r1kit", "text.parse_math": False, "font.size": 8.5,
@@ -25,11 +26,18 @@ STYLE: Any = {  # of matplotlib
 
 
 class Plot(NamedTuple):
-    """A figure with its name (of its file, and of its ids) and what it says, for those who do not see it."""
+    """A figure with its name (of its file, and of its ids) and what it says, for those who do not see it.
+
+    Attributes:
+        left: inches for what stands on the left of the axes.
+        inside: inches that the axes are high.
+    """
 
     name: str
     title: str
     figure: "Figure"
+    left: float = LEFT
+    inside: float = INSIDE
 
 
 @contextmanager
@@ -46,27 +54,30 @@ def plotting() -> Iterator[None]:
         yield
 
 
-def new_plot(name: str, title: str, x: str, y: str, size: tuple[float, float] = SIZE) -> tuple[Plot, "Axes"]:
-    """Return an empty plot and its axes."""
+def new_plot(name: str, title: str, x: str, y: str, left: float = LEFT, inside: float = INSIDE) -> tuple[Plot, "Axes"]:
+    """Return an empty plot and its axes; `add_legend` puts them in their place."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(WIDTH, BELOW + inside + ABOVE))
+    axes = figure.add_axes((0, 0, 1, 1))
     axes.set(title=title, xlabel=x, ylabel=y)
-    return Plot(name, title, figure), axes
+    return Plot(name, title, figure, left, inside), axes
 
 
 def add_legend(plot: Plot) -> None:
-    """Put the legend below the axes, where it hides nothing, in as many columns as its labels leave room for."""
-    figure = plot.figure
-    handles, labels = figure.axes[0].get_legend_handles_labels()
-    if not handles:
-        return
-    width, height = figure.get_size_inches()
-    columns = max(1, min(3, int(width / (0.45 + 0.068 * max(map(len, labels))))))
-    rows = -(-len(labels) // columns)
-    figure.set_size_inches(width, height + 0.165 * (rows - 1))
-    figure.legend(handles, labels, loc="outside lower left", ncols=columns, handlelength=1.6, columnspacing=1.2)
+    """Put the axes in their place, and the legend below them, in as many columns as its labels leave room for."""
+    figure, [axes] = plot.figure, plot.figure.axes
+    handles, labels = axes.get_legend_handles_labels()
+    columns = max(1, min(3, int(WIDTH / (0.45 + 0.068 * max(map(len, labels), default=1)))))
+    below = BELOW + LINE * -(-len(labels) // columns)
+    height = below + plot.inside + ABOVE
+    figure.set_size_inches(WIDTH, height)
+    wide = WIDTH - plot.left - RIGHT
+    axes.set_position((plot.left / WIDTH, below / height, wide / WIDTH, plot.inside / height))
+    axes.yaxis.set_label_coords(0.17 / wide - plot.left / wide, 0.5)
+    for legend in figure.legends:
+        legend.remove()
+    figure.legend(handles, labels, loc="lower left", ncols=columns, handlelength=1.6, columnspacing=1.2, borderpad=0.1)
 
 
 def label_text(text: str, longest: int = 36) -> str:

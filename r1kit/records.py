@@ -195,4 +195,4 @@ class SeenKeys:
 def content_hash(fields: object) -> str:
     """Return 16 hex digits that depend on the content alone."""
     text = json.dumps(fields, ensure_ascii=False, sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=8).hexdigest()

@@ -51,13 +51,14 @@ def read_material(outs: list[str], count: int, seed: int) -> Material:
     reader = Reader(findings, count, seed, measured)
     sources = reader.sources()
     logs = [(found, [dict(line) for line in read_while_whole(found, findings)]) for found in findings.of("log")]
+    lineage = Lineage(findings.folders, sources, reader.made_from)
     return Material(
         findings,
         sources,
         [source for source in sources if reader.browsed(source)],
-        Lineage(findings.folders, sources, reader.made_from),
+        lineage,
         [(found, lines) for found, lines in logs if lines],
-        [*_with_seconds(rows, sources), *_measured_rows(sources)],
+        [*_with_seconds(rows, sources), *_measured_rows(sources, lineage)],
         dict(_costs(findings, sources)),
     )
 
@@ -69,10 +70,13 @@ def _with_seconds(rows: list[Line], sources: list[Source]) -> Iterator[Line]:
         yield {"seconds": seconds.get((row.get("model"), row.get("benchmark"))), **row}
 
 
-def _measured_rows(sources: list[Source]) -> Iterator[Line]:
-    """Yield the metrics that were taken here, each compared with the first of its benchmark."""
+def _measured_rows(sources: list[Source], lineage: Lineage) -> Iterator[Line]:
+    """Yield the metrics that were taken here, in the ladder's order, each compared with the first of its benchmark."""
+    rank = {node.label: place for place, node in enumerate(lineage.ordered()) if node.is_model}
     firsts: dict[Any, Source] = {}
-    for source in sources:
+    for source in sorted(
+        sources, key=lambda one: rank.get(lineage.name_of(str(one.model)), len(rank) + len(lineage.nodes))
+    ):
         if source.metrics is None:
             continue
         about = source.about or {"file": source.label}

@@ -49,7 +49,7 @@ class Source:
     """
 
     found: Found
-    sample: GroupSample[tuple[Record, dict[str, Any]]]
+    sample: GroupSample[tuple[dict[str, Any], dict[str, Any]]]
     model: str | None = None
     about: dict[str, Any] = field(default_factory=dict)
     seconds: float | None = None
@@ -165,9 +165,10 @@ class Reader:
             yield record
 
     def _sample(self, source: Source, record: Record) -> None:
-        views = list(text_views(record, source.form))
-        shown = [(Record(problem_view(record, source.form), record.place), view) for view in views]
-        source.sample.add(problem_key(record), shown)
+        key = problem_key(record)
+        if source.sample.takes(key):
+            problem = problem_view(record, source.form)
+            source.sample.add(key, [(problem, view) for view in text_views(record, source.form)])
 
     def _see_rollout(self, source: Source, record: Record) -> None:
         if not source.found.is_training and isinstance(tokens := record.get("completion_tokens"), int):

@@ -78,7 +78,8 @@ def accuracy_table(rows: Sequence[Metrics], lineage: Lineage) -> str:
         if any(value is not None for value in values):
             lines.append(["  published", *("–" if value is None else f"{value:.1f} %" for value in values)])
     titles = ["", *(f"{title_of(name)} {metric}".strip() for name, metric in columns)]
-    return html_table("Accuracy, with 95 % intervals over problems", titles, lines)
+    of_files = "" if any(name for name, _ in columns) else " of files"
+    return html_table(f"Accuracy{of_files}, with 95 % intervals over problems", titles, lines)
 
 
 def _metrics_of(rows: Sequence[Metrics], benchmark: str) -> list[str]:

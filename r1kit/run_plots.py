@@ -107,8 +107,6 @@ def _mark_held_out(plot: Plot, log: Sequence[Line], metrics: dict[str, Any]) -> 
         if estimate:
             label = "held out, 95 % interval" if when == "before" else None
             draw_estimate(axes, step, estimate, "ink", label)
-    for legend in plot.figure.legends:
-        legend.remove()
     axes.set_ylim(-0.02, 1.04)
     add_legend(plot)
 
