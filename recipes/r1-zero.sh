@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # R1-Zero: reinforcement learning on a base model, no SFT (DeepSeek-R1, arXiv 2501.12948, section 2.2).
-# Default: the embedded base on 2 CPU cores, about 5 minutes, 100 MB of disk, no network. Smaller: STEPS=20.
+# Default: the embedded base on 2 CPU cores, about 5 minutes, 1 GB of memory, 100 MB of disk, no network.
+# Smaller: STEPS=20 SAMPLES=4.
 set -euo pipefail
 
 : "${R1KIT:=r1kit}"
 : "${MODEL:=base}"
 : "${OUT:=out/r1-zero}"
-: "${STEPS:=80}" # optimiser steps of 128 completions
+: "${STEPS:=80}"   # optimiser steps of 128 completions
 : "${SAMPLES:=16}" # completions of each held-out problem
 
 mkdir -p "$OUT"
