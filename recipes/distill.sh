@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # R1-Distill: a student imitates its teacher's chains of thought; beside it pure RL on the same student, measured alike
 # (DeepSeek-R1, arXiv 2501.12948, sections 2.4 and 4.1; Qwen-32B on AIME 2024: distilled 72.6, pure RL 47.0).
-# Default: the embedded student, taught by the embedded base's R1-Zero child; 2 CPU cores, about 10 minutes, 1 GB of
+# Default: the embedded student, taught by the embedded base's R1-Zero child; 2 CPU cores, about 10 minutes, 1.5 GB of
 # memory, 60 MB of disk, no network. Smaller: ZERO_STEPS=20 PROBLEMS=200 STEPS=10 SAMPLES=4.
 # --scale 1gpu: DeepSeek-R1-Distill-Qwen-7B teaches Qwen2.5-1.5B. 1gpu reckoned: 12 hours on 1 A100-80GB, 5.7 hours on 1
 # H100-80GB; 52 GB of a GPU's memory in training, 62 GB of disk. Smaller: PROBLEMS=2000 MAX_TOKENS=4096.

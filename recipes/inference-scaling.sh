@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Inference-time scaling: accuracy against generated tokens, by method and budget, and the best method for each problem
 # (Snell et al. 2024, arXiv 2408.03314; Beeching et al. 2024, search-and-learn).
-# Default: the embedded base and 200 held-out problems on 2 CPU cores, about 4 minutes, 1 GB of memory, 20 MB of disk,
+# Default: the embedded base and 200 held-out problems on 2 CPU cores, about 4 minutes, 1.5 GB of memory, 20 MB of disk,
 # no network.
 # Smaller: PROBLEMS=50 BUDGETS="1 4 16". Its R1-Zero child: MODEL=out/r1-zero/03-zero (recipes/r1-zero.sh makes it).
 # With a process reward model (PRM=folder) best-of-n, beam, dvts and lookahead under it are measured too.

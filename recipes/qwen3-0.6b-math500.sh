@@ -4,7 +4,7 @@
 # stage stands what was published, in percent; prompts, sampling and settings are the publication's. Network and a GPU.
 # 1gpu reckoned: 0.58 hours on 1 A100-80GB, 0.32 hours on 1 H100-80GB; 39 GB of a GPU's memory in training, 26 GB of
 # disk. (The publication's batches of one prompt do not fill a GPU: rather 2 hours.) Smaller: LIMIT=100.
-# --scale tiny tries it all on the embedded base: 2 CPU cores, 2 minutes, 1 GB of memory, 70 MB of disk, no
+# --scale tiny tries it all on the embedded base: 2 CPU cores, 2 minutes, 1.5 GB of memory, 70 MB of disk, no
 # network; its numbers say little.
 set -euo pipefail
 

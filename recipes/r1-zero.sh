@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # R1-Zero: reinforcement learning on a base model, no SFT (DeepSeek-R1, arXiv 2501.12948, section 2.2).
-# Default: the embedded base on 2 CPU cores, about 5 minutes, 1 GB of memory, 100 MB of disk, no network.
+# Default: the embedded base on 2 CPU cores, about 5 minutes, 1.5 GB of memory, 100 MB of disk, no network.
 # Smaller: STEPS=20 SAMPLES=4.
 set -euo pipefail
 
