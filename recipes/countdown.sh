@@ -2,7 +2,7 @@
 # Countdown, TinyZero's task (github.com/Jiayi-Pan/TinyZero): R1-Zero (DeepSeek-R1, arXiv 2501.12948, section 2.2) on
 # puzzles in which given numbers must make a target. reasoning-gym makes and grades them (pip install
 # 'r1kit[reasoning-gym]'): any expression that uses each number once is right.
-# Default: two steps of the embedded base on 2 CPU cores, about a minute, 1.5 GB of memory, 20 MB of disk, no network. It
+# Default: two steps of the embedded base on 2 CPU cores, a minute, 1.5 GB of memory, 20 MB of disk, no network. It
 # only shows that all runs: the base was not made for this. TinyZero found that models of 0.5B guess and stop, and that
 # from 1.5B on they learn to search and to check themselves.
 # --scale 1gpu: Qwen2.5-3B. 1gpu reckoned: 18 hours on 1 A100-80GB, 6.8 hours on 1 H100-80GB; 59 GB of a GPU's memory in
