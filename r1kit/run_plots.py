@@ -25,8 +25,8 @@ class Curve(NamedTuple):
 
 def plot_log(name: str, title: str, y: str, log: Sequence[Line], curves: Iterable[Curve]) -> Plot | None:
     """Draw readings of a log over its steps, those that are there; None where none has two values."""
-    found = [(curve, points) for curve in curves if len(points := _points(log, curve)) > 1]
-    if not found:
+    found = [(curve, points) for curve in curves if (points := _points(log, curve))]
+    if max((len(points) for _, points in found), default=0) < 2:
         return None
     plot, axes = new_plot(name, title, "step", y)
     for curve, points in found:
