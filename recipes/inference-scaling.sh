@@ -11,7 +11,7 @@ set -euo pipefail
 : "${MODEL:=base}"
 : "${PRM:=}"
 : "${OUT:=out/inference-scaling}"
-: "${PROBLEMS:=200}"
+: "${DATA:=arith}" "${PROBLEMS:=200}"
 : "${BUDGETS:=1 4 16 64}" # completions, or candidates of a search
 : "${MAX_TOKENS:=128}"
 : "${SEPARATOR:=. }" # ends a step of the embedded world; of models that write paragraphs it is "\n\n"
@@ -21,7 +21,7 @@ most=${BUDGETS##* }
 mkdir -p "$OUT"
 
 # 1. The problems.
-[ -s "$OUT/01-test.jsonl" ] || $R1KIT data arith --split test --limit "$PROBLEMS" -o "$OUT/01-test.jsonl"
+[ -s "$OUT/01-test.jsonl" ] || $R1KIT data "$DATA" --split test --limit "$PROBLEMS" -o "$OUT/01-test.jsonl"
 
 # 2. Completions for the largest budget; smaller ones take the first of them.
 $R1KIT rollout --model "$MODEL" -n "$most" --max-tokens "$MAX_TOKENS" --logprobs --resume \
@@ -61,7 +61,7 @@ done
 $R1KIT compute-optimal "${votes[@]}" --pilot "$OUT/02-rollouts.jsonl" -o "$OUT/06-policy.jsonl"
 
 # 6. The policy, on problems it has not seen.
-[ -s "$OUT/07-new.jsonl" ] || $R1KIT data arith --split train --limit "$PROBLEMS" -o "$OUT/07-new.jsonl"
+[ -s "$OUT/07-new.jsonl" ] || $R1KIT data "$DATA" --split train --limit "$PROBLEMS" -o "$OUT/07-new.jsonl"
 $R1KIT rollout --model "$MODEL" --search auto --budget 16 --policy "$OUT/06-policy.jsonl" --width "$WIDTH" \
   --separator "$SEPARATOR" "${prm[@]}" --max-tokens "$MAX_TOKENS" --logprobs --resume \
   "$OUT/07-new.jsonl" -o "$OUT/08-auto.jsonl"

@@ -20,8 +20,29 @@ BRANCH = re.compile(r"^(tiny|\d+gpu)\)", re.MULTILINE)  # of the case over SCALE
 TRAINING = {"grpo", "sft", "distill", "reward-model"}
 STOOD_IN_FOR = ("r1kit", "accelerate", "torchrun", "curl")
 KINDS = ("A100-80GB", "H100-80GB")
-ROWS = {  # of the files that recipes make by jq
-    "qwen3-0.6b-math500": {
+R1 = {
+    "ultrafeedback_binarized": 62_135,
+    "00-deepmath.jsonl": 103_000,
+    "00-code.jsonl": 374,
+    "00-general.jsonl": 5000,
+    "09-problems.jsonl": 1000,
+}
+ROWS = {  # of the files that recipes make by jq and head
+    "r1-1gpu": {
+        **R1,
+        "00-reasoning.jsonl": 20_374,
+        "02-problems.jsonl": 2000,
+        "04-problems.jsonl": 8374,
+        "06-problems.jsonl": 10_374,
+    },
+    "r1-8gpu": {
+        **R1,
+        "00-reasoning.jsonl": 40_374,
+        "02-problems.jsonl": 4000,
+        "04-problems.jsonl": 20_374,
+        "06-problems.jsonl": 10_374,
+    },
+    "qwen3-0.6b-math500-1gpu": {
         "01-plain.jsonl": 500,
         "01-cot.jsonl": 500,
         "01-train.jsonl": 12_000,
@@ -185,7 +206,7 @@ def test_a_command_that_would_be_refused_is_named(line, why, tmp_path, capfd):
 @pytest.mark.parametrize(("recipe", "scale"), [param for param in TRIED if "gpu" in param.values[1]])
 def test_a_header_says_what_a_scale_is_reckoned_to_need(recipe, scale):
     asked = [(command.words[0], command.values, processes(command.launcher)) for command in commands_of(recipe, scale)]
-    found = {kind: reckon(asked, GPUS[kind], ROWS.get(recipe.stem, {})) for kind in KINDS}
+    found = {kind: reckon(asked, GPUS[kind], ROWS.get(f"{recipe.stem}-{scale}", {})) for kind in KINDS}
     header = " ".join(line.removeprefix("#").strip() for line in recipe.read_text().split("\nset -")[0].splitlines())
     said = sentence(scale, found)
     assert said in header, said
