@@ -16,7 +16,7 @@ from r1kit.errors import Ungradable, UserError
 from r1kit.jsonl import Record
 from r1kit.records import Message, content_hash
 from r1kit.rewards.model import rollout_text
-from r1kit.row_files import HELD_OUT, TRAIN, WINDOW, RowFiles, chance
+from r1kit.row_files import HELD_OUT, TRAIN, WINDOW, RowFiles, chance, check_left
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -248,9 +248,7 @@ def write_pairs(
             _count(row, True, found)
     files.close()
     found.data_hash = digest.hexdigest()
-    if not found.trained:
-        what = f"none of {found.rows} pairs is left to train on" if found.rows else "no pairs"
-        raise UserError("pairs", what, "raise --max-length, or give others" if found.too_long else "give some")
+    check_left(found, "pairs", "pairs")
     return found
 
 

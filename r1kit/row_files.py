@@ -4,6 +4,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from r1kit.errors import UserError
+
 TRAIN, HELD_OUT = "train", "held-out"
 WINDOW = 512  # rows that are written together
 
@@ -44,6 +46,22 @@ class RowFiles:
 
 
 _NAMES = (TRAIN, HELD_OUT)
+
+
+def check_left(found: Any, name: str, rows: str = "rows") -> None:
+    """Hold a run to having rows to train on.
+
+    Args:
+        found: what the rows came to; it counts all `rows`, those `trained` on and those `too_long`.
+        name: what is asked for.
+        rows: what a row is called.
+
+    Raises:
+        UserError: none is left.
+    """
+    if not found.trained:
+        what = f"none of {found.rows} {rows} is left to train on" if found.rows else f"no {name}"
+        raise UserError(name, what, "raise --max-length, or give others" if found.too_long else "give some")
 
 
 def chance(seed: int, key: object) -> float:

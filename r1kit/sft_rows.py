@@ -11,12 +11,12 @@ from r1kit.errors import UserError
 from r1kit.jsonl import Record
 from r1kit.prompts import Prompting, join_completion, render_prompt
 from r1kit.records import content_hash
+from r1kit.row_files import HELD_OUT, TRAIN, WINDOW, RowFiles, chance, check_left
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 UNTRAINED = -100  # label of a token that the loss leaves out
-WINDOW = 512  # rows that are tokenised together
 TooLong = Literal["drop", "cut"]
 
 
@@ -210,47 +210,26 @@ def write_rows(
 ) -> Preflight:
     """Write the rows of examples into a folder, those to train on and those held out; return what they came to.
 
-    Files are Arrow streams (train.arrow, held-out.arrow), which are read without being loaded.
-
     Raises:
         UserError: a row is no example, or none is left to train on.
     """
     import pyarrow as pa
 
-    schema = pa.schema([("input_ids", pa.list_(pa.int32())), ("labels", pa.list_(pa.int32()))])
-    folder.mkdir(parents=True, exist_ok=True)
+    ids = pa.list_(pa.int32())
+    files = RowFiles(folder, {"input_ids": ids, "labels": ids})
     found, digest = Preflight(), hashlib.blake2b(digest_size=8)
-    waiting: dict[str, list[TokenRow]] = {"train": [], "held-out": []}
-    files = {name: pa.ipc.new_stream(str(folder / f"{name}.arrow"), schema) for name in waiting}
-
-    def flush(name: str) -> None:
-        columns = zip(*waiting[name], strict=True) if waiting[name] else ([], [])
-        files[name].write_batch(pa.record_batch([pa.array(list(c), schema.field(0).type) for c in columns], schema))
-        waiting[name].clear()
-
     for record, row in encoder.encode(records):
         digest.update(content_hash(record).encode())
         kept = _check_row(record, row, encoder.ends, max_length, long, found)
         if kept is not None:
-            name = "held-out" if _chance(seed, found.rows) < held_out_share else "train"
-            waiting[name].append(kept)
-            found.trained += name == "train"
-            found.held_out += name == "held-out"
-            if len(waiting[name]) == WINDOW:
-                flush(name)
-    for name, file in files.items():
-        flush(name)
-        file.close()
+            out = chance(seed, found.rows) < held_out_share
+            files.add(HELD_OUT if out else TRAIN, kept)
+            found.trained += not out
+            found.held_out += out
+    files.close()
     found.data_hash = digest.hexdigest()
-    if not found.trained:
-        what = f"none of {found.rows} rows is left to train on" if found.rows else "no examples"
-        raise UserError("examples", what, "raise --max-length, or give others" if found.too_long else "give some")
+    check_left(found, "examples")
     return found
-
-
-def _chance(seed: int, number: int) -> float:
-    digest = hashlib.blake2b(f"{seed}/{number}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest) / 2**64
 
 
 def _check_row(

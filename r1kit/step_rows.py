@@ -14,7 +14,7 @@ from r1kit.errors import UserError
 from r1kit.jsonl import Record
 from r1kit.records import content_hash
 from r1kit.rewards.process import encode_steps, separator_ids
-from r1kit.row_files import HELD_OUT, TRAIN, RowFiles, chance
+from r1kit.row_files import HELD_OUT, TRAIN, RowFiles, chance, check_left
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -148,9 +148,7 @@ def write_steps(
             files.add(HELD_OUT if out else TRAIN, row)
     files.close()
     found.data_hash = digest.hexdigest()
-    if not found.trained:
-        what = f"none of {found.rows} rows is left to train on" if found.rows else "no rows"
-        raise UserError("rows", what, "raise --max-length, or give others" if found.too_long else "give some")
+    check_left(found, "rows")
     return found
 
 
