@@ -30,7 +30,7 @@ from r1kit.reward import RewardSummary, score_rollouts
 from r1kit.rollout import RolloutPlan, RolloutRun, write_rollouts
 from r1kit.run_folder import CHECKPOINTS, claim_folder, read_log
 from r1kit.sft import fine_tune, new_test, open_rows, open_student, remove_rows, train_and_save, write_examples
-from r1kit.sft_plan import check_sft_plan
+from r1kit.training_plan import check_training_plan
 from r1kit.training_run import adapter
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def train_distill(
     Raises:
         KeyboardInterrupt: after Ctrl-C.
     """
-    check_sft_plan(plan.student)
+    check_training_plan(plan.student)
     check_distill_plan(plan)
     join()
     data_hash = content_hash(problems)

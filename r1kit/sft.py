@@ -21,9 +21,10 @@ from r1kit.prompts import Prompting, PromptStyle
 from r1kit.rewards.accuracy import accuracy_reward
 from r1kit.rollout import RolloutPlan, style_of
 from r1kit.run_folder import CHECKPOINTS, claim_folder, read_log
-from r1kit.sft_plan import SftPlan, check_sft_plan
+from r1kit.sft_plan import SftPlan
 from r1kit.sft_rows import Encoder, write_rows
 from r1kit.step_log import Line, mean_of_known
+from r1kit.training_plan import check_training_plan
 from r1kit.training_run import (
     adapter,
     end_where_interrupted,
@@ -59,7 +60,7 @@ def train_sft(
     Raises:
         KeyboardInterrupt: after Ctrl-C; the step is finished and a checkpoint saved first.
     """
-    check_sft_plan(plan)
+    check_training_plan(plan)
     join()
     checkpoint = claim_folder(folder, plan.as_json(), resume, overwrite) if is_main() else None
     fine_tune(examples, held_out, plan, folder, checkpoint, {"command": "sft"})

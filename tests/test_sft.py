@@ -12,7 +12,8 @@ import pytest
 from conftest import invoke, lines, r1kit, write_jsonl
 
 from r1kit.errors import UsageError
-from r1kit.sft_plan import SftPlan, check_sft_plan
+from r1kit.sft_plan import SftPlan
+from r1kit.training_plan import check_training_plan
 
 FLAGS = ("--model", "base", "--batch-size", 8, "--learning-rate", 1e-3, "--held-out-share", 0.1)
 
@@ -173,9 +174,9 @@ def test_rates_are_those_of_r1s_distilled_models_by_size():
 def test_a_batch_that_processes_cannot_share_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(UsageError, match="--batch-size: 64 cannot be shared by 3 processes; the nearest is 63"):
-        check_sft_plan(SftPlan("base"))
+        check_training_plan(SftPlan("base"))
     with pytest.raises(UsageError, match="--chat-template: no file nothing; name a Jinja file"):
-        check_sft_plan(SftPlan("base", batch_size=3, chat_template="nothing"))
+        check_training_plan(SftPlan("base", batch_size=3, chat_template="nothing"))
 
 
 def test_a_setting_that_has_a_flag_is_refused(rows, tmp_path):

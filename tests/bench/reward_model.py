@@ -59,7 +59,7 @@ def run(name: str, asked: argparse.Namespace) -> dict:
 
     from r1kit.classifier import open_classifier
     from r1kit.preference_trainer import PreferenceTrainer
-    from r1kit.reward_plan import CPU_BUDGET, GPU_BUDGET
+    from r1kit.training_plan import CPU_BUDGET, GPU_BUDGET
 
     class Timed(TrainerCallback):
         def __init__(self):
