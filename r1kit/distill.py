@@ -20,7 +20,7 @@ from r1kit.errors import UserError
 from r1kit.grader import Grader
 from r1kit.jsonl import Record, read_records
 from r1kit.live import say
-from r1kit.processes import check_launch, is_main, join, process_count, share
+from r1kit.processes import is_main, join, process_count, share
 from r1kit.prompts import Prompting, PromptStyle, encode_prompt
 from r1kit.records import content_hash
 from r1kit.reject_plan import RejectPlan
@@ -28,10 +28,11 @@ from r1kit.reject_sample import RejectRun, RowPlan
 from r1kit.replay import write_replayed
 from r1kit.reward import RewardSummary, score_rollouts
 from r1kit.rollout import RolloutPlan, RolloutRun, write_rollouts
+from r1kit.row_files import open_rows, remove_rows
 from r1kit.run_folder import CHECKPOINTS, claim_folder, read_log
-from r1kit.sft import fine_tune, new_test, open_rows, open_student, remove_rows, train_and_save, write_examples
+from r1kit.sft import fine_tune, new_test, open_student, train_and_save, write_examples
 from r1kit.training_plan import check_training_plan
-from r1kit.training_run import adapter
+from r1kit.training_run import adapter, check_trainer
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -200,7 +201,6 @@ def new_teacher_trainer(
 ) -> "TeacherTrainer":
     """Return the trainer of a run, with TRL's settings made from the plan; rows have `longest` tokens at most."""
     import torch
-    from transformers.trainer_callback import PrinterCallback
     from trl import DistillationConfig
 
     from r1kit.distill_trainer import TeacherTrainer
@@ -227,8 +227,7 @@ def new_teacher_trainer(
         processing_class=tokenizer,
         peft_config=adapter(own.lora_rank),
     )
-    check_launch(trainer.accelerator)
-    trainer.remove_callback(PrinterCallback)
+    check_trainer(trainer)
     return trainer
 
 

@@ -21,7 +21,7 @@ from r1kit.live import GRPO_READINGS, RunView, draw_curves, say
 from r1kit.metrics import Metrics, measure
 from r1kit.parts import PARTS
 from r1kit.pass_rate import parse_pass_rate, problems_within
-from r1kit.processes import check_launch, gather, is_main, launch_note, process_count, share
+from r1kit.processes import gather, is_main, process_count, share
 from r1kit.prompts import Prompting, PromptStyle, render_prompt
 from r1kit.records import content_hash
 from r1kit.rewards import JUDGED, REWARDS
@@ -29,11 +29,13 @@ from r1kit.rollout import RolloutPlan, style_of
 from r1kit.run_folder import CHECKPOINTS, claim_folder, read_log
 from r1kit.training_run import (
     adapter,
+    check_trainer,
     end_where_interrupted,
     measurable,
     report_change,
     take_steps,
     trained_model,
+    watch,
 )
 from r1kit.verdict import judge_rollout, kind_of
 
@@ -151,7 +153,6 @@ def new_trainer(
     """Return the trainer of a run, with TRL's settings made from the plan, and the grader of its rollouts."""
     import torch
     from datasets import Dataset
-    from transformers.trainer_callback import PrinterCallback
     from trl import GRPOConfig
 
     from r1kit.model import end_token_ids
@@ -182,28 +183,24 @@ def new_trainer(
         token_budget=plan.budget(gpu),
         parts=PARTS.keys() - set(plan.without),
     )
-    check_launch(trainer.accelerator)
-    say(*filter(None, [launch_note()]))
+    check_trainer(trainer)
     if trainer.is_fsdp_enabled and not trainer.use_vllm and "engine" in trainer.parts:
         what = "under FSDP no process can draw alone"
         raise UserError("--engine transformers", what, "say --engine vllm, or --without engine")
-    trainer.remove_callback(PrinterCallback)
     return trainer, grader
 
 
 def _watch(
     trainer: "ReasoningTrainer", grader: "RolloutGrader", plan: GrpoPlan, folder: Path, card: dict[str, Any]
 ) -> "RunCallback":
-    from r1kit.callbacks import RewardedSteps, RunCallback
+    from r1kit.callbacks import RewardedSteps
 
     def newest() -> list[Record]:
         return [scored for part in gather(grader.last) for scored in part]
 
     steps = RewardedSteps(folder, newest, plan.rewards, plan.samples_every, plan.reflection_words, is_main())
     view = RunView(f"grpo {plan.model}", plan.steps, GRPO_READINGS)
-    callback = RunCallback(folder, view, steps.line, card, is_main())
-    trainer.add_callback(callback)
-    return callback
+    return watch(trainer, view, steps.line, card, folder)
 
 
 def _card(problems: list[Record], style: PromptStyle, plan: GrpoPlan) -> dict[str, Any]:

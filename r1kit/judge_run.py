@@ -10,19 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from r1kit.callbacks import RunCallback
 from r1kit.classifier import Kind, open_classifier
 from r1kit.live import REWARD_READINGS, RunView, draw_curves, say
 from r1kit.model import read_card
-from r1kit.processes import check_launch, is_main, join, launch_note, process_count, share
+from r1kit.processes import is_main, join, share
 from r1kit.reward_plan import RewardPlan, RewardStyle, check_reward_plan
-from r1kit.run_folder import CHECKPOINTS, claim_folder, read_log
-from r1kit.sft import PREFLIGHT, keep_report, remove_rows
+from r1kit.row_files import remove_rows
+from r1kit.run_folder import claim_folder, read_log
 from r1kit.step_log import Line
-from r1kit.training_run import adapter, end_where_interrupted, take_steps, trained_model
+from r1kit.training_run import end_where_interrupted, steps_of, take_steps, trained_model, watch
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 REPORT = "report.json"
@@ -109,72 +107,10 @@ def open_judge(
     return model, tokenizer, plan.style or ("raw" if plain else "chat")
 
 
-def keep_rows(write: Callable[[], Any], told: Callable[[Any], list[str]], folder: Path) -> dict[str, Any]:
-    """Have the main process write the rows of a run, say what they came to, and return it.
-
-    Args:
-        write: writes the rows and returns their report.
-        told: the report as text.
-
-    Raises:
-        UserError: a row cannot be used, none is left, or the run to resume had others.
-    """
-    if is_main():
-        try:
-            found = write()
-            say(*told(found))
-            keep_report(folder / PREFLIGHT, found)
-        except BaseException:  # a run that never began leaves its settings alone
-            remove_rows(folder)
-            raise
-    share(None)  # the rows are there
-    return json.loads((folder / PREFLIGHT).read_text(encoding="utf-8"))
-
-
-def new_trainer(
-    trainer_class: Any,
-    config_class: Any,
-    model: "PreTrainedModel",
-    tokenizer: "PreTrainedTokenizerBase",
-    train: "Dataset",
-    plan: RewardPlan,
-    folder: Path,
-    task: str,
-    own: dict[str, Any],
-) -> Any:
-    """Return the trainer of a run.
-
-    Args:
-        trainer_class: of r1kit's, one that has `packs`.
-        config_class: of TRL's.
-        task: peft's name of what the model does.
-        own: settings of this kind of trainer.
-    """
-    import torch
-    from transformers.trainer_callback import PrinterCallback
-
-    gpu = torch.cuda.is_available()
-    settings = {**own, **plan.trl_settings(model.num_parameters(), process_count(), gpu)}
-    trainer = trainer_class(
-        model=model,
-        args=config_class(output_dir=str(folder / CHECKPOINTS), **settings),
-        train_dataset=train,
-        processing_class=tokenizer,
-        peft_config=adapter(plan.lora_rank, task),
-        token_budget=plan.budget(gpu),
-    )
-    if not trainer.packs:
-        say(f"{model.config.model_type} cannot be packed: its rows are padded instead")
-    check_launch(trainer.accelerator)
-    say(*filter(None, [launch_note()]))
-    trainer.remove_callback(PrinterCallback)
-    return trainer
-
-
 def train_and_save(
     trainer: Any,
     tokenizer: "PreTrainedTokenizerBase",
-    lines: RewardLines,
+    measure: Callable[[], Measured | None],
     plan: RewardPlan,
     folder: Path,
     card: dict[str, Any],
@@ -182,23 +118,25 @@ def train_and_save(
 ) -> None:
     """Train, from a checkpoint where there is one, measure, save the model and say what came of it.
 
+    measure: as `RewardLines` has it.
+
     Raises:
         KeyboardInterrupt: after Ctrl-C.
     """
     from r1kit.model import save_model
 
-    callback = RunCallback(
-        folder, RunView(f"reward-model {plan.model}", lines.steps, REWARD_READINGS), lines.line, card, is_main()
-    )
-    trainer.add_callback(callback)
-    say(f"{lines.steps} steps of {plan.batch_size} rows, {len(trainer.train_dataset)} in all; {folder}")
-    take_steps(trainer, callback, share(checkpoint), lines.steps)
+    steps = steps_of(trainer)
+    lines = RewardLines(measure, plan.eval_every, steps)
+    callback = watch(trainer, RunView(f"reward-model {plan.model}", steps, REWARD_READINGS), lines.line, card, folder)
+    say(f"{steps} steps of {plan.batch_size} rows, {len(trainer.train_dataset)} in all; {folder}")
+    take_steps(trainer, callback, share(checkpoint), steps)
     end_where_interrupted(trainer, callback)
     found = lines.last()
     trained, weights = trained_model(trainer)
     if is_main():
         save_model(trained, tokenizer, folder, {**card, "metrics": _keep_measured(folder, found)}, weights)
         _tell(folder, found)
+        remove_rows(folder)
 
 
 def _keep_measured(folder: Path, found: Measured | None) -> dict[str, Any]:

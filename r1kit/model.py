@@ -174,6 +174,11 @@ def versions() -> dict[str, str]:
     return found
 
 
+def window_of(model: "PreTrainedModel") -> int | None:
+    """Return how many tokens a model can read, None where its configuration does not say."""
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None)
+
+
 def end_token_ids(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> "torch.Tensor":
     """Return the ids (E,) that end a completion: the generation config's, and the tokenizer's own."""
     import torch

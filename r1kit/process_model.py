@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from r1kit.jsonl import Record
-from r1kit.judge_run import Measured, RewardLines, claim, keep_rows, new_trainer, open_judge, train_and_save
+from r1kit.judge_run import Measured, claim, open_judge, train_and_save
+from r1kit.model import window_of
 from r1kit.process_report import Scored, mean_loss, report_on
-from r1kit.processes import is_main
+from r1kit.reward_model import held_out_rows
 from r1kit.reward_plan import RewardPlan
-from r1kit.sft import ROWS, open_rows, remove_rows, steps_of
+from r1kit.row_files import ROWS, keep_rows, open_rows
 from r1kit.step_rows import StepEncoder, write_steps
+from r1kit.training_run import new_row_trainer
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -36,10 +38,10 @@ def train_process_model(
     """
     checkpoint = claim(plan, folder, resume, overwrite)
     model, tokenizer, _ = open_judge(plan, "token", 2)
-    longest = plan.window(getattr(model.config.get_text_config(), "max_position_embeddings", None))
+    longest, held_out = plan.window(window_of(model)), held_out_rows(plan)
     encoder = StepEncoder(tokenizer, plan.separator, plan.last_step_only, plan.model)
     found = keep_rows(
-        lambda: write_steps(rows, _held_out(plan), encoder, folder / ROWS, longest, plan.held_out_share, plan.seed),
+        lambda: write_steps(rows, held_out, encoder, folder / ROWS, longest, plan.held_out_share, plan.seed),
         lambda report: report.lines(longest),
         folder,
     )
@@ -48,13 +50,10 @@ def train_process_model(
 
     from r1kit.step_trainer import StepTrainer
 
-    trainer = new_trainer(StepTrainer, TrainingArguments, model, tokenizer, train, plan, folder, "TOKEN_CLS", {})
-    lines = RewardLines(lambda: measure(trainer, test), plan.eval_every, steps_of(trainer))
+    trainer = new_row_trainer(StepTrainer, TrainingArguments, model, tokenizer, train, plan, folder, {}, "TOKEN_CLS")
     card = {"command": "reward-model --process", "parent": plan.model, "step_separator": plan.separator}
     made = {"seed": plan.seed, "data_hash": found["data_hash"]}
-    train_and_save(trainer, tokenizer, lines, plan, folder, card | made, checkpoint)
-    if is_main():
-        remove_rows(folder)
+    train_and_save(trainer, tokenizer, lambda: measure(trainer, test), plan, folder, card | made, checkpoint)
 
 
 def measure(trainer: "StepTrainer", rows: "Dataset") -> Measured | None:
@@ -65,11 +64,3 @@ def measure(trainer: "StepTrainer", rows: "Dataset") -> Measured | None:
     scored = list(found)
     report = report_on(scored)
     return Measured(mean_loss(scored), report.accuracy.value, report)
-
-
-def _held_out(plan: RewardPlan) -> Iterable[Record] | None:
-    if plan.held_out is None:
-        return None
-    from r1kit.reward_model import read_sources
-
-    return read_sources(plan.held_out, split="test")

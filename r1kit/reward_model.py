@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from r1kit.data import EMBEDDED_PAIRS, HUB_NAME, Request
 from r1kit.data import open_rows as open_source
 from r1kit.jsonl import Record
-from r1kit.judge_run import Measured, RewardLines, claim, keep_rows, new_trainer, open_judge, train_and_save
+from r1kit.judge_run import Measured, claim, open_judge, train_and_save
+from r1kit.model import window_of
 from r1kit.preference_rows import PairEncoder, write_pairs
-from r1kit.processes import is_main
 from r1kit.reward_plan import RewardPlan
 from r1kit.reward_report import report_on
-from r1kit.sft import ROWS, open_rows, remove_rows, steps_of
+from r1kit.row_files import ROWS, keep_rows, open_rows
+from r1kit.training_run import new_row_trainer
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -38,6 +39,11 @@ def read_sources(*sources: str, split: str | None = None) -> Iterator[Record]:
         yield from open_source(Request(source, split if has_splits else None))[1]
 
 
+def held_out_rows(plan: RewardPlan) -> Iterator[Record] | None:
+    """Return the rows that a plan measures on, None where that is a share of the others."""
+    return None if plan.held_out is None else read_sources(plan.held_out, split="test")
+
+
 def train_reward_model(
     pairs: Iterable[Record], plan: RewardPlan, folder: Path, resume: bool = False, overwrite: bool = False
 ) -> None:
@@ -52,8 +58,7 @@ def train_reward_model(
     """
     checkpoint = claim(plan, folder, resume, overwrite)
     model, tokenizer, style = open_judge(plan, "sequence", 1)
-    longest = plan.window(getattr(model.config.get_text_config(), "max_position_embeddings", None))
-    held_out = None if plan.held_out is None else read_sources(plan.held_out, split="test")
+    longest, held_out = plan.window(window_of(model)), held_out_rows(plan)
     encoder = PairEncoder(tokenizer, style, plan.margin)
     found = keep_rows(
         lambda: write_pairs(pairs, held_out, encoder, folder / ROWS, longest, plan.held_out_share, plan.seed),
@@ -66,13 +71,11 @@ def train_reward_model(
     from r1kit.preference_trainer import PreferenceTrainer
 
     own = {"center_rewards_coefficient": plan.centring, "max_length": None}
-    trainer = new_trainer(PreferenceTrainer, RewardConfig, model, tokenizer, train, plan, folder, "SEQ_CLS", own)
+    trainer = new_row_trainer(PreferenceTrainer, RewardConfig, model, tokenizer, train, plan, folder, own, "SEQ_CLS")
     rule: LengthRule = "longer" if found["chosen_longer"] >= found["chosen_shorter"] else "shorter"
-    lines = RewardLines(lambda: measure(trainer, test, rule), plan.eval_every, steps_of(trainer))
-    card = {"command": "reward-model", "parent": plan.model, "prompt_style": style, "seed": plan.seed}
-    train_and_save(trainer, tokenizer, lines, plan, folder, {**card, "data_hash": found["data_hash"]}, checkpoint)
-    if is_main():
-        remove_rows(folder)
+    card = {"command": "reward-model", "parent": plan.model, "prompt_style": style}
+    made = {"seed": plan.seed, "data_hash": found["data_hash"]}
+    train_and_save(trainer, tokenizer, lambda: measure(trainer, test, rule), plan, folder, card | made, checkpoint)
 
 
 def measure(trainer: "PreferenceTrainer", pairs: "Dataset", rule: "LengthRule") -> Measured | None:

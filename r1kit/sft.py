@@ -3,35 +3,34 @@
 Source: DeepSeek-R1 (arXiv 2501.12948), sections 2.3.1, 2.3.3 and 2.4.
 """
 
-import json
-import math
 from collections.abc import Iterable, Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from r1kit.callbacks import RunCallback
 from r1kit.engines import Sampling
-from r1kit.errors import UserError
 from r1kit.held_out import HeldOut
 from r1kit.jsonl import Record
 from r1kit.live import SFT_READINGS, RunView, draw_curves, say
 from r1kit.metrics import measure
-from r1kit.processes import check_launch, is_main, join, launch_note, process_count, share
+from r1kit.processes import is_main, join, share
 from r1kit.prompts import Prompting, PromptStyle
 from r1kit.rewards.accuracy import accuracy_reward
 from r1kit.rollout import RolloutPlan, style_of
-from r1kit.run_folder import CHECKPOINTS, claim_folder, read_log
+from r1kit.row_files import ROWS, keep_rows, open_rows, remove_rows
+from r1kit.run_folder import claim_folder, read_log
 from r1kit.sft_plan import SftPlan
 from r1kit.sft_rows import Encoder, write_rows
 from r1kit.step_log import Line, mean_of_known
 from r1kit.training_plan import check_training_plan
 from r1kit.training_run import (
-    adapter,
     end_where_interrupted,
     measurable,
+    new_row_trainer,
     report_change,
+    steps_of,
     take_steps,
     trained_model,
+    watch,
 )
 
 if TYPE_CHECKING:
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from r1kit.sft_trainer import PackedTrainer
-
-ROWS, PREFLIGHT = "rows", "examples.json"  # of a run folder: the tokenised examples while it trains, and their report
 
 
 def train_sft(
@@ -159,82 +156,28 @@ def write_examples(
     Raises:
         UserError: a row is no example, none is left, or the run to resume had others.
     """
-    if is_main():
-        from r1kit.model import end_token_ids
+    from r1kit.model import end_token_ids, window_of
 
-        encoder = Encoder(tokenizer, prompting, frozenset(end_token_ids(model, tokenizer).tolist()))
-        longest = plan.window(getattr(model.config.get_text_config(), "max_position_embeddings", None))
-        try:
-            found = write_rows(examples, encoder, folder / ROWS, longest, plan.too_long, plan.held_out_share, plan.seed)
-        except BaseException:  # a run that never began leaves its settings alone
-            remove_rows(folder)
-            raise
-        say(*found.lines(longest, plan.too_long))
-        keep_report(folder / PREFLIGHT, found)
-    share(None)  # the rows are there
-    return json.loads((folder / PREFLIGHT).read_text(encoding="utf-8"))
-
-
-def keep_report(path: Path, found: Any) -> None:
-    """Write what the rows of a run came to, or hold it to what an earlier start wrote.
-
-    Raises:
-        UserError: the run to resume had other rows.
-    """
-    if path.exists():
-        before = json.loads(path.read_text(encoding="utf-8"))
-        if before["data_hash"] != found.data_hash:
-            what = f"the run has {before['rows']} other examples than these {found.rows}"
-            raise UserError(str(path.parent), what, "resume with the same examples, or say --overwrite")
-    path.write_text(json.dumps(found.as_json(), ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-
-
-def open_rows(folder: Path) -> "tuple[Dataset, Dataset]":
-    """Return the tokenised examples of a run folder, to train on and held out, which stay on disk."""
-    from datasets import Dataset
-
-    train, held_out = (Dataset.from_file(str(folder / ROWS / f"{name}.arrow")) for name in ("train", "held-out"))
-    return train, held_out
-
-
-def remove_rows(folder: Path) -> None:
-    """Remove the tokenised examples of a run that ended."""
-    for path in (folder / ROWS).glob("*.arrow"):
-        path.unlink()
-    (folder / ROWS).rmdir()
+    longest = plan.window(window_of(model))
+    encoder = Encoder(tokenizer, prompting, frozenset(end_token_ids(model, tokenizer).tolist()))
+    size = (longest, plan.too_long)
+    return keep_rows(
+        lambda: write_rows(examples, encoder, folder / ROWS, *size, plan.held_out_share, plan.seed),
+        lambda found: found.lines(*size),
+        folder,
+    )
 
 
 def new_trainer(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", train: "Dataset", plan: SftPlan, folder: Path
 ) -> "PackedTrainer":
-    """Return the trainer of a run, with TRL's settings made from the plan."""
-    import torch
-    from transformers.trainer_callback import PrinterCallback
+    """Return the trainer of a run."""
     from trl import SFTConfig
 
     from r1kit.sft_trainer import PackedTrainer
 
-    gpu = torch.cuda.is_available()
-    settings = plan.trl_settings(model.num_parameters(), process_count(), gpu)
-    trainer = PackedTrainer(
-        model=model,
-        args=SFTConfig(
-            output_dir=str(folder / CHECKPOINTS),
-            max_length=None,
-            dataset_kwargs={"skip_prepare_dataset": True},
-            **settings,
-        ),
-        train_dataset=train,
-        processing_class=tokenizer,
-        peft_config=adapter(plan.lora_rank),
-        token_budget=plan.budget(gpu),
-    )
-    if not trainer.packs:
-        say(f"{model.config.model_type} cannot be packed: its rows are padded instead")
-    check_launch(trainer.accelerator)
-    say(*filter(None, [launch_note()]))
-    trainer.remove_callback(PrinterCallback)
-    return trainer
+    own = {"max_length": None, "dataset_kwargs": {"skip_prepare_dataset": True}}
+    return new_row_trainer(PackedTrainer, SFTConfig, model, tokenizer, train, plan, folder, own)
 
 
 def run_training(
@@ -254,20 +197,10 @@ def run_training(
     steps = steps_of(trainer)
     lines = SftLines(trainer, test, test_rows, plan.eval_every or steps, steps)
     view = RunView(f"{card['command']} {plan.model}", steps, SFT_READINGS)
-    callback = RunCallback(folder, view, lines.line, card, is_main())
-    trainer.add_callback(callback)
+    callback = watch(trainer, view, lines.line, card, folder)
     say(f"{steps} steps of {plan.batch_size} examples, {len(trainer.train_dataset)} in all; {folder}")
     take_steps(trainer, callback, checkpoint, steps)
     end_where_interrupted(trainer, callback)
-
-
-def steps_of(trainer: Any) -> int:
-    """Return how many optimiser steps a trainer will take."""
-    args = trainer.args
-    if args.max_steps > 0:
-        return args.max_steps
-    batches = len(trainer.get_train_dataloader())
-    return math.ceil(args.num_train_epochs * math.ceil(batches / args.gradient_accumulation_steps))
 
 
 class SftLines:

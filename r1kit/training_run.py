@@ -1,18 +1,24 @@
-"""What all training runs have in common: an adapter, the way through the steps, and the model that comes of them."""
+"""What all training runs have in common: a trainer, the way through the steps, and the model that comes of them."""
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from r1kit.eval_tables import format_table
 from r1kit.jsonl import Record
-from r1kit.live import say
+from r1kit.live import RunView, say
 from r1kit.metrics import Metrics
-from r1kit.run_folder import checkpoint_step
+from r1kit.processes import check_launch, is_main, launch_note, process_count
+from r1kit.run_folder import CHECKPOINTS, checkpoint_step
+from r1kit.training_plan import TrainingPlan
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from datasets import Dataset
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from r1kit.callbacks import RunCallback
+    from r1kit.step_log import Line
 
 
 def adapter(rank: int | None, task: str = "CAUSAL_LM") -> Any:
@@ -35,6 +41,65 @@ def adapter(rank: int | None, task: str = "CAUSAL_LM") -> Any:
     )
 
 
+def new_row_trainer(
+    trainer_class: Any,
+    config_class: Any,
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    train: "Dataset",
+    plan: TrainingPlan,
+    folder: Path,
+    own: dict[str, Any],
+    task: str = "CAUSAL_LM",
+) -> Any:
+    """Return the trainer of a run on rows, with TRL's settings made from the plan.
+
+    Args:
+        trainer_class: a `RowPasses`.
+        config_class: of TRL's, or transformers' own.
+        own: settings of this kind of trainer.
+        task: peft's name of what the model does.
+    """
+    import torch
+
+    gpu = torch.cuda.is_available()
+    settings = {**own, **plan.trl_settings(model.num_parameters(), process_count(), gpu)}
+    trainer = trainer_class(
+        model=model,
+        args=config_class(output_dir=str(folder / CHECKPOINTS), **settings),
+        train_dataset=train,
+        processing_class=tokenizer,
+        peft_config=adapter(plan.lora_rank, task),
+        token_budget=plan.budget(gpu),
+    )
+    if not trainer.packs:
+        say(f"{model.config.model_type} cannot be packed: its rows are padded instead")
+    check_trainer(trainer)
+    return trainer
+
+
+def check_trainer(trainer: Any) -> None:
+    """Hold a trainer to what the launcher was asked for, and leave the printing to the run's own view.
+
+    Raises:
+        UserError: it was asked for more.
+    """
+    from transformers.trainer_callback import PrinterCallback
+
+    check_launch(trainer.accelerator)
+    say(*filter(None, [launch_note()]))
+    trainer.remove_callback(PrinterCallback)
+
+
+def steps_of(trainer: Any) -> int:
+    """Return how many optimiser steps a trainer will take."""
+    args = trainer.args
+    if args.max_steps > 0:
+        return args.max_steps
+    batches = len(trainer.get_train_dataloader())
+    return math.ceil(args.num_train_epochs * math.ceil(batches / args.gradient_accumulation_steps))
+
+
 def is_spread(trainer: Any) -> bool:
     """Tell whether the model of a run is spread over its processes."""
     return trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled
@@ -46,6 +111,17 @@ def measurable(held_out: list[Record], trainer: Any) -> list[Record]:
         return held_out
     say("no process has the whole model, so held-out problems are not measured here; r1kit eval does it afterwards")
     return []
+
+
+def watch(
+    trainer: Any, view: RunView, line: "Callable[[int, Line], Line]", card: dict[str, Any], folder: Path
+) -> "RunCallback":
+    """Have a trainer keep the run's log, show it, give checkpoints their r1kit.json, and end at Ctrl-C."""
+    from r1kit.callbacks import RunCallback
+
+    callback = RunCallback(folder, view, line, card, is_main())
+    trainer.add_callback(callback)
+    return callback
 
 
 def take_steps(trainer: Any, callback: "RunCallback", checkpoint: Path | None, steps: int) -> None:

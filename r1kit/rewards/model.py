@@ -6,7 +6,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
 from r1kit.errors import Ungradable, UsageError, UserError
-from r1kit.model import read_card, resolve_model
+from r1kit.model import read_card, resolve_model, window_of
 from r1kit.rewards.score_cache import ScoreCache
 
 if TYPE_CHECKING:
@@ -253,8 +253,7 @@ def _remedy(kind: str) -> str:
 
 def longest_input(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> int:
     """Return how many tokens a model can read."""
-    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return min(positions or tokenizer.model_max_length, tokenizer.model_max_length)
+    return min(window_of(model) or tokenizer.model_max_length, tokenizer.model_max_length)
 
 
 def within_limit(ids: list[int], limit: int, name: str) -> list[int]:

@@ -30,7 +30,8 @@ def run(path: Path, folder: Path) -> dict[str, float]:
 
     from r1kit.jsonl import read_records
     from r1kit.prompts import Prompting
-    from r1kit.sft import new_trainer, open_rows, open_student, write_examples
+    from r1kit.row_files import open_rows
+    from r1kit.sft import new_trainer, open_student, write_examples
     from r1kit.sft_plan import SftPlan
 
     plan = SftPlan("base", steps=2)
