@@ -1,17 +1,19 @@
-"""Classifiers made of causal language models: reward models (a score), process reward models (two labels a token).
+"""Classifiers: reward models (a score) and process reward models (two labels a token), loaded or made to be trained.
 
 A folder that is such a classifier already is opened as it is. Of a causal language model the body is taken, and a head
 is put on it whose weights are drawn by the seed, as transformers draws them: normal, with the model's initializer_range
 as their standard deviation.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
-from r1kit.errors import UserError
+from r1kit.errors import UsageError, UserError
 from r1kit.model import architecture, first_line, load_tokenizer, resolve_model
-from r1kit.rewards.model import load_classifier
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Kind = Literal["sequence", "token"]
@@ -58,6 +60,74 @@ def is_classifier(name: str, kind: Kind) -> bool:
     raise UserError(name, what, "name one of the two, or base")
 
 
+def load_classifier(
+    name: str, kind: Kind, labels: int, dtype: str
+) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
+    """Return a classification model in eval mode, on the GPU where there is one, and its tokenizer.
+
+    Raises:
+        UserError: the name leads to none, it has another number of labels, or its weights lack a part: transformers
+            would fill the head of a language model with random numbers.
+    """
+    path = resolve_model(name)
+    import torch
+    from transformers import AutoConfig, AutoTokenizer
+
+    if not isinstance(getattr(torch, dtype, None), torch.dtype):
+        raise UsageError("dtype", f'"{dtype}" is none', "say float32, bfloat16 or float16")
+    with _loading(name):
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
+        _check_head(name, config, kind, labels)
+        model, missing = _load_weights(path, kind, getattr(torch, dtype), config=config)
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+    if missing:
+        raise UserError(name, f"its weights lack {', '.join(missing[:3])}", _remedy(kind))
+    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
+
+
+@contextmanager
+def _loading(name: str) -> Iterator[None]:
+    """Load a model without progress bars.
+
+    Raises:
+        UserError: it cannot be loaded.
+    """
+    from safetensors import SafetensorError
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise UserError(name, f"cannot be loaded ({first_line(error)})", "check the folder or the hub name") from None
+
+
+def _load_weights(path: str, kind: Kind, dtype: "torch.dtype", **how: Any) -> tuple["PreTrainedModel", list[str]]:
+    """Return the model, and the weights that its files lack."""
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+    auto: Any = AutoModelForSequenceClassification if kind == "sequence" else AutoModelForTokenClassification
+    model, report = auto.from_pretrained(
+        path, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **how
+    )
+    model.config.use_cache = False
+    return model, sorted(report["missing_keys"])
+
+
+def _check_head(name: str, config: Any, kind: Kind, labels: int) -> None:
+    """Raise where a config is of another kind of model, or of another number of labels."""
+    made = (config.architectures or ["no architecture"])[0]
+    if not made.endswith(f"For{kind.capitalize()}Classification"):
+        raise UserError(name, f"has no {kind}-classification head (it is a {made})", _remedy(kind))
+    if config.num_labels != labels:
+        what = f"has {config.num_labels} label{'s' * (config.num_labels != 1)}, not {labels}"
+        raise UserError(name, what, _remedy(kind))
+
+
+def _remedy(kind: Kind) -> str:
+    return f"name {NAMES[kind]}; r1kit reward-model makes one"
+
+
 def _known(dtype: str) -> str:
     """Return a number format as torch calls it; auto: bfloat16 on a GPU, float32 on a CPU."""
     import torch
@@ -72,29 +142,16 @@ def _with_head(name: str, kind: Kind, labels: int, dtype: str, seed: int) -> "Pr
         UserError: it cannot be loaded, or there is no such classifier of its architecture.
     """
     import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
     from transformers.utils import logging
 
-    auto: Any = AutoModelForSequenceClassification if kind == "sequence" else AutoModelForTokenClassification
-    logging.disable_progress_bar()
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # it would tell of the head that is left out, and of the new one
     try:
-        model, report = auto.from_pretrained(
-            resolve_model(name),
-            num_labels=labels,
-            dtype=getattr(torch, _known(dtype)),
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise UserError(name, f"cannot be loaded ({first_line(error)})", "check the folder or the hub name") from None
+        with _loading(name):
+            model, missing = _load_weights(resolve_model(name), kind, getattr(torch, _known(dtype)), num_labels=labels)
     finally:
         logging.set_verbosity(verbosity)
-    _draw_head(name, model, sorted(report["missing_keys"]), seed)
-    model.config.use_cache = False
+    _draw_head(name, model, missing, seed)
     return model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
 
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
+from r1kit.classifier import load_classifier
 from r1kit.errors import Ungradable, UsageError, UserError
-from r1kit.model import read_card, resolve_model, window_of
+from r1kit.model import read_card, window_of
 from r1kit.rewards.score_cache import ScoreCache
 
 if TYPE_CHECKING:
@@ -192,63 +193,6 @@ def render(tokenizer: "PreTrainedTokenizerBase", messages: list[dict[str, str]])
 def _holds(text: str, part: str) -> bool:
     """Tell whether a text holds a part; templates may change the white space."""
     return "".join(part.split()) in "".join(text.split())
-
-
-def load_classifier(
-    name: str, kind: Literal["sequence", "token"], labels: int, dtype: str
-) -> tuple["PreTrainedModel", "PreTrainedTokenizerBase"]:
-    """Return a classification model in eval mode, on the GPU where there is one, and its tokenizer.
-
-    Raises:
-        UserError: the name leads to none, it has another number of labels, or its weights lack a part: transformers
-            would fill the head of a language model with random numbers.
-    """
-    path = resolve_model(name)
-    import torch
-    from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoTokenizer
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    if not isinstance(getattr(torch, dtype, None), torch.dtype):
-        raise UsageError("dtype", f'"{dtype}" is none', "say float32, bfloat16 or float16")
-    try:
-        config = AutoConfig.from_pretrained(path, trust_remote_code=False)
-        _check_head(name, config, kind, labels)
-        model, missing = _load_weights(path, config, kind, getattr(torch, dtype))
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise UserError(name, f"cannot be loaded ({line})", "check the folder or the hub name") from None
-    if missing:
-        raise UserError(name, f"its weights lack {', '.join(missing[:3])}", _remedy(kind))
-    return model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), tokenizer
-
-
-def _load_weights(path: str, config: Any, kind: str, dtype: "torch.dtype") -> tuple["PreTrainedModel", list[str]]:
-    """Return the model, and the weights that its files lack."""
-    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
-
-    auto = AutoModelForSequenceClassification if kind == "sequence" else AutoModelForTokenClassification
-    model, report = auto.from_pretrained(
-        path, config=config, dtype=dtype, use_safetensors=True, trust_remote_code=False, output_loading_info=True
-    )
-    model.config.use_cache = False
-    return model, sorted(report["missing_keys"])
-
-
-def _check_head(name: str, config: Any, kind: str, labels: int) -> None:
-    """Raise where a config is of another kind of model, or of another number of labels."""
-    made = (config.architectures or ["no architecture"])[0]
-    if not made.endswith(f"For{kind.capitalize()}Classification"):
-        raise UserError(name, f"has no {kind}-classification head (it is a {made})", _remedy(kind))
-    if config.num_labels != labels:
-        what = f"has {config.num_labels} label{'s' * (config.num_labels != 1)}, not {labels}"
-        raise UserError(name, what, _remedy(kind))
-
-
-def _remedy(kind: str) -> str:
-    return f"name a {'reward' if kind == 'sequence' else 'process reward'} model; r1kit reward-model makes one"
 
 
 def longest_input(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> int:

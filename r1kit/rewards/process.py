@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from math import isfinite, prod
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from r1kit.classifier import load_classifier
 from r1kit.errors import Ungradable, UsageError, UserError
 from r1kit.model import read_card
 from r1kit.rewards.model import (
@@ -12,7 +13,6 @@ from r1kit.rewards.model import (
     filled_batches,
     final_text,
     forward,
-    load_classifier,
     longest_input,
     single_prompt,
     within_limit,
