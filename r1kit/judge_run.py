@@ -18,7 +18,7 @@ from r1kit.reward_plan import RewardPlan, RewardStyle, check_reward_plan
 from r1kit.row_files import remove_rows
 from r1kit.run_folder import claim_folder, read_log
 from r1kit.step_log import Line
-from r1kit.training_run import end_where_interrupted, steps_of, take_steps, trained_model, watch
+from r1kit.training_run import steps_of, train_on_rows, trained_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -127,10 +127,8 @@ def train_and_save(
 
     steps = steps_of(trainer)
     lines = RewardLines(measure, plan.eval_every, steps)
-    callback = watch(trainer, RunView(f"reward-model {plan.model}", steps, REWARD_READINGS), lines.line, card, folder)
-    say(f"{steps} steps of {plan.batch_size} rows, {len(trainer.train_dataset)} in all; {folder}")
-    take_steps(trainer, callback, share(checkpoint), steps)
-    end_where_interrupted(trainer, callback)
+    view = RunView(f"reward-model {plan.model}", steps, REWARD_READINGS)
+    train_on_rows(trainer, view, lines.line, card, folder, share(checkpoint), f"{plan.batch_size} rows")
     found = lines.last()
     trained, weights = trained_model(trainer)
     if is_main():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from r1kit.engines import Sampling
 from r1kit.held_out import HeldOut
 from r1kit.jsonl import Record
-from r1kit.live import SFT_READINGS, RunView, draw_curves, say
+from r1kit.live import SFT_READINGS, RunView, draw_curves
 from r1kit.metrics import measure
 from r1kit.processes import is_main, join, share
 from r1kit.prompts import Prompting, PromptStyle
@@ -23,14 +23,12 @@ from r1kit.sft_rows import Encoder, write_rows
 from r1kit.step_log import Line, mean_of_known
 from r1kit.training_plan import check_training_plan
 from r1kit.training_run import (
-    end_where_interrupted,
     measurable,
     new_row_trainer,
     report_change,
     steps_of,
-    take_steps,
+    train_on_rows,
     trained_model,
-    watch,
 )
 
 if TYPE_CHECKING:
@@ -130,7 +128,10 @@ def train_and_save(
     checkpoint = share(checkpoint)
     before = test.measure("eval-before.jsonl", trainer.accelerator.unwrap_model(trainer.model))
     test.forget("eval-after.jsonl")  # of a run that is made longer
-    run_training(trainer, test, test_rows, plan, folder, card, checkpoint)
+    steps = steps_of(trainer)
+    lines = SftLines(trainer, test, test_rows, plan.eval_every or steps, steps)
+    view = RunView(f"{card['command']} {plan.model}", steps, SFT_READINGS)
+    train_on_rows(trainer, view, lines.line, card, folder, checkpoint, f"{plan.batch_size} examples")
     trained, weights = trained_model(trainer)
     after = test.measure("eval-after.jsonl", trained)
     metrics = {"before": measure(before), "after": measure(after)} if test.problems else {}
@@ -178,29 +179,6 @@ def new_trainer(
 
     own = {"max_length": None, "dataset_kwargs": {"skip_prepare_dataset": True}}
     return new_row_trainer(PackedTrainer, SFTConfig, model, tokenizer, train, plan, folder, own)
-
-
-def run_training(
-    trainer: Any,
-    test: HeldOut,
-    test_rows: Sized,
-    plan: SftPlan,
-    folder: Path,
-    card: dict[str, Any],
-    checkpoint: Path | None,
-) -> None:
-    """Train, with the run's log and live view, from a checkpoint where there is one.
-
-    Raises:
-        KeyboardInterrupt: after Ctrl-C.
-    """
-    steps = steps_of(trainer)
-    lines = SftLines(trainer, test, test_rows, plan.eval_every or steps, steps)
-    view = RunView(f"{card['command']} {plan.model}", steps, SFT_READINGS)
-    callback = watch(trainer, view, lines.line, card, folder)
-    say(f"{steps} steps of {plan.batch_size} examples, {len(trainer.train_dataset)} in all; {folder}")
-    take_steps(trainer, callback, checkpoint, steps)
-    end_where_interrupted(trainer, callback)
 
 
 class SftLines:

@@ -124,6 +124,28 @@ def watch(
     return callback
 
 
+def train_on_rows(
+    trainer: Any,
+    view: RunView,
+    line: "Callable[[int, Line], Line]",
+    card: dict[str, Any],
+    folder: Path,
+    checkpoint: Path | None,
+    batch: str,
+) -> None:
+    """Take the steps of a run on rows, from a checkpoint where there is one, with its log and live view.
+
+    batch: what a step takes, in words.
+
+    Raises:
+        KeyboardInterrupt: after Ctrl-C.
+    """
+    callback = watch(trainer, view, line, card, folder)
+    say(f"{view.steps} steps of {batch}, {len(trainer.train_dataset)} in all; {folder}")
+    take_steps(trainer, callback, checkpoint, view.steps)
+    end_where_interrupted(trainer, callback)
+
+
 def take_steps(trainer: Any, callback: "RunCallback", checkpoint: Path | None, steps: int) -> None:
     """Take the steps of a run that are left, from a checkpoint where there is one."""
     if checkpoint and checkpoint_step(checkpoint) >= steps:  # transformers would take one step more

@@ -34,6 +34,22 @@ def invoke(*arguments: object) -> str:
     return run.stderr
 
 
+def refused(*arguments: object, stdin: str = "") -> tuple[int, str]:
+    """Run the command line in this process to an end that the user can mend; return the exit code and what is said.
+
+    It may say nothing on stdout.
+    """
+    from typer.testing import CliRunner
+
+    from r1kit.cli import app
+    from r1kit.errors import UserError
+
+    run = CliRunner().invoke(app, list(map(str, arguments)), input=stdin)
+    assert isinstance(run.exception, UserError), (run.stderr, run.exception)
+    assert run.stdout == ""
+    return run.exception.exit_code, str(run.exception)
+
+
 def lines(text: str) -> list[dict]:
     """Parse JSON Lines."""
     return [json.loads(line) for line in text.split("\n") if line]

@@ -4,7 +4,7 @@ import copy
 import json
 
 import pytest
-from conftest import r1kit
+from conftest import refused
 
 from r1kit.distill_plan import DISTILL_FLAGS, DistillPlan, check_distill_plan, vocabulary_difference
 from r1kit.engines.opening import EngineOptions
@@ -172,8 +172,6 @@ def test_settings_that_are_flags_are_refused():
 def test_bad_input_is_one_line_and_leaves_nothing_in_the_way(longer, tmp_path, flags, code, line):
     (tmp_path / "empty.jsonl").write_text("")
     names = {"longer": longer, "empty": tmp_path / "empty.jsonl"}
-    run = r1kit("distill", *(flag.format(**names) for flag in flags), "-o", tmp_path / "run")
-    assert run.returncode == code, run.stderr
-    assert run.stdout == ""
-    assert run.stderr == f"r1kit distill: error: {line.format(**names)}\n"
+    words = (flag.format(**names) for flag in flags)
+    assert refused("distill", *words, "-o", tmp_path / "run") == (code, line.format(**names))
     assert {path.name for path in (tmp_path / "run").glob("*")} <= {"run.json"}

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from conftest import r1kit, write_jsonl
+from conftest import invoke, write_jsonl
 from safetensors.torch import load_file
 
 FLAGS = ("--model", "base", "--batch-size", 16, "-n", 4, "--max-tokens", 16, "--lora-rank", 4)
@@ -17,8 +17,7 @@ def folder(tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp("lora")
     rows = [{"id": str(i), "prompt": f"What is {i} + 2?", "answer": str(i + 2)} for i in range(8)]
     problems = write_jsonl(tmp_path / "problems.jsonl", rows)
-    run = r1kit("grpo", problems, *FLAGS, *MORE, "--steps", 3, "--eval", problems, "-o", tmp_path / "run")
-    assert run.returncode == 0, run.stderr
+    invoke("grpo", problems, *FLAGS, *MORE, "--steps", 3, "--eval", problems, "-o", tmp_path / "run")
     return tmp_path / "run"
 
 
@@ -50,7 +49,6 @@ def test_the_adapter_is_in_the_weights(folder):
 
 
 def test_a_run_is_made_longer_from_its_adapter(folder):
-    run = r1kit("grpo", folder.parent / "problems.jsonl", *FLAGS, *MORE, "--steps", 5, "--eval",
-                folder.parent / "problems.jsonl", "-o", folder, "--resume")  # fmt: skip
-    assert run.returncode == 0, run.stderr
+    problems = folder.parent / "problems.jsonl"
+    invoke("grpo", problems, *FLAGS, *MORE, "--steps", 5, "--eval", problems, "-o", folder, "--resume")
     assert (folder / "log.jsonl").read_text().count("\n") == 5

@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from conftest import invoke, lines, r1kit, write_jsonl
+from conftest import invoke, lines, r1kit, refused, write_jsonl
 
 from r1kit.errors import UsageError
 from r1kit.sft_plan import SftPlan
@@ -77,8 +77,8 @@ def test_what_examples_come_to_is_said_before_the_first_step(trained):
 
 def test_the_model_stops_and_is_prompted_as_it_was_trained(trained, tmp_path):
     problems = write_jsonl(tmp_path / "p.jsonl", [{"prompt": "What is 2 + 3 + 4?"}])
-    run = r1kit("rollout", "--model", trained[0], problems, "-n", 8, "--max-tokens", 60)
-    found = lines(run.stdout)
+    invoke("rollout", "--model", trained[0], problems, "-n", 8, "--max-tokens", 60, "-o", tmp_path / "r.jsonl")
+    found = lines((tmp_path / "r.jsonl").read_text())
     assert sum(rollout["finish_reason"] == "stop" for rollout in found) >= 7
     assert sum(rollout["completion"].startswith(" <think>") for rollout in found) >= 6
 
@@ -108,35 +108,30 @@ def test_a_run_that_is_killed_goes_on_to_the_same_weights(trained, rows, tmp_pat
 
 def test_another_run_in_the_folder_is_not_overwritten(trained, rows):
     before = (trained[0] / "model.safetensors").read_bytes()
-    run = r1kit("sft", *FLAGS, rows, "-o", trained[0])
-    assert run.returncode == 1
-    assert run.stderr == (
-        f"r1kit sft: error: {trained[0]}: holds another run; say --resume, --overwrite, or another folder with -o\n"
-    )
+    line = f"{trained[0]}: holds another run; say --resume, --overwrite, or another folder with -o"
+    assert refused("sft", *FLAGS, rows, "-o", trained[0]) == (1, line)
     assert (trained[0] / "model.safetensors").read_bytes() == before
 
 
 def test_a_run_goes_on_with_its_own_settings_and_examples_alone(rows, tmp_path):
     flags = ("--steps", 2, "--save-every", 1, "-o", tmp_path / "run")
     invoke("sft", *FLAGS, rows, *flags)
-    run = r1kit("sft", *FLAGS, rows, *flags, "--seed", 1, "--resume")
-    assert run.stderr.endswith("the run has seed 0, not 1; resume with the same settings, or say --overwrite\n")
+    code, said = refused("sft", *FLAGS, rows, *flags, "--seed", 1, "--resume")
+    assert code == 1
+    assert said.endswith("the run has seed 0, not 1; resume with the same settings, or say --overwrite")
     others = write_jsonl(tmp_path / "others.jsonl", examples(50))
-    run = r1kit("sft", *FLAGS, others, *flags, "--resume")
-    assert run.returncode == 1
-    assert run.stderr.splitlines()[-1] == (
-        f"r1kit sft: error: {tmp_path}/run: the run has 60 other examples than these 50; "
-        "resume with the same examples, or say --overwrite"
+    assert refused("sft", *FLAGS, others, *flags, "--resume") == (
+        1,
+        f"{tmp_path}/run: the run has 60 other examples than these 50; resume with the same examples, or say "
+        "--overwrite",
     )
 
 
 @pytest.mark.parametrize("row", [{"text": "a"}, {"prompt": "a"}])
 def test_rows_that_are_no_examples_are_named(tmp_path, row):
-    run = r1kit("sft", *FLAGS, "-", "-o", tmp_path / "run", stdin=json.dumps(row) + "\n")
-    assert run.returncode == 1
-    assert run.stderr.splitlines()[-1] == (
-        'r1kit sft: error: <stdin>:1: neither "messages" nor "prompt" and "completion"; '
-        "r1kit reject-sample writes such rows"
+    assert refused("sft", *FLAGS, "-", "-o", tmp_path / "run", stdin=json.dumps(row) + "\n") == (
+        1,
+        '<stdin>:1: neither "messages" nor "prompt" and "completion"; r1kit reject-sample writes such rows',
     )
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["run.json"]  # so that the next start just begins
 
