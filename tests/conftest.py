@@ -27,24 +27,24 @@ def invoke(*arguments: object) -> str:
     """Run the command line in this process, which has the libraries, to a good end; return what it said on stderr."""
     from typer.testing import CliRunner
 
-    from r1kit.cli import app
+    from r1kit.cli import app, join_rewards
 
-    run = CliRunner().invoke(app, list(map(str, arguments)))
+    run = CliRunner().invoke(app, join_rewards(list(map(str, arguments))))
     assert run.exit_code == 0, (run.stderr, run.exception)
     return run.stderr
 
 
-def refused(*arguments: object, stdin: str = "") -> tuple[int, str]:
+def refused(*arguments: object) -> tuple[int, str]:
     """Run the command line in this process to an end that the user can mend; return the exit code and what is said.
 
     It may say nothing on stdout.
     """
     from typer.testing import CliRunner
 
-    from r1kit.cli import app
+    from r1kit.cli import app, join_rewards
     from r1kit.errors import UserError
 
-    run = CliRunner().invoke(app, list(map(str, arguments)), input=stdin)
+    run = CliRunner().invoke(app, join_rewards(list(map(str, arguments))))
     assert isinstance(run.exception, UserError), (run.stderr, run.exception)
     assert run.stdout == ""
     return run.exception.exit_code, str(run.exception)

@@ -129,10 +129,9 @@ def test_a_run_goes_on_with_its_own_settings_and_examples_alone(rows, tmp_path):
 
 @pytest.mark.parametrize("row", [{"text": "a"}, {"prompt": "a"}])
 def test_rows_that_are_no_examples_are_named(tmp_path, row):
-    assert refused("sft", *FLAGS, "-", "-o", tmp_path / "run", stdin=json.dumps(row) + "\n") == (
-        1,
-        '<stdin>:1: neither "messages" nor "prompt" and "completion"; r1kit reject-sample writes such rows',
-    )
+    path = write_jsonl(tmp_path / "rows.jsonl", [row])
+    line = f'{path}:1: neither "messages" nor "prompt" and "completion"; r1kit reject-sample writes such rows'
+    assert refused("sft", *FLAGS, path, "-o", tmp_path / "run") == (1, line)
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["run.json"]  # so that the next start just begins
 
 
