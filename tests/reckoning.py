@@ -158,4 +158,5 @@ def sentence(scale: str, found: dict[str, Reckoned]) -> str:
     hours = ", ".join(f"{one.seconds / 3600:.2g} hours on {gpus} {kind}" for kind, one in found.items())
     most = next(iter(found.values()))
     memory = f"{most.memory / GB:.0f} GB of a GPU's memory in training"
-    return f"{scale} reckoned: {hours}; {memory}, {float(f"{most.disk / GB:.2g}"):g} GB of disk."
+    disk = float(f"{most.disk / GB:.2g}")
+    return f"{scale} reckoned: {hours}; {memory}, {disk:g} GB of disk."
