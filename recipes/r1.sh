@@ -17,6 +17,7 @@ set -euo pipefail
 : "${R1KIT:=r1kit}"
 : "${SCALE:=tiny}" # or 1gpu, 8gpu
 : "${SEED:=0}"
+read -ra r1kit <<<"$R1KIT"
 if [ "${1:-}" = --scale ]; then SCALE=$2 && shift 2; fi
 : "${OUT:=out/r1-$SCALE}"
 case $SCALE in
@@ -26,14 +27,14 @@ tiny)
   : "${N:=8}" "${BATCH:=128}" "${RATE:=5e-4}" "${MAX_TOKENS:=128}" "${EVAL_TOKENS:=128}"
   : "${TEMPERATURE:=1}" "${ZERO_STEPS:=80}" "${RL_STEPS:=40}" "${LAST_STEPS:=100}" "${GENERAL_STEPS:=80}" "${PURE_STEPS:=120}"
   : "${COLD:=1000}" "${SAMPLED:=1500}" "${MIXED:=500}" "${CHAINS:=1000}"
-  train=("$R1KIT") draw=() gpu=() rl=() eval=(--samples 16)
+  train=("${r1kit[@]}") draw=() gpu=() rl=() eval=(--samples 16)
   sft=(--batch-size 32 --epochs 3) rm=(--batch-size 16 --epochs 3) prm=(--batch-size 16 --epochs 4)
   general=(--reward general=accuracy) keep_general=(--threshold correct --keep 3)
   ;;
 1gpu)
   : "${MODEL:=Qwen/Qwen2.5-1.5B}" "${STUDENT:=Qwen/Qwen3-0.6B-Base}" "${MATH:=20000}" "${DIFFICULTY:=5}" "${N:=8}" "${BATCH:=256}"
   : "${MAX_TOKENS:=3072}" "${EVAL_TOKENS:=8192}" "${COLD:=2000}" "${SAMPLED:=8000}"
-  train=("$R1KIT") gpu=(--dtype bfloat16 --token-budget 16384) draw=(--gpu-memory-utilization 0.9)
+  train=("${r1kit[@]}") gpu=(--dtype bfloat16 --token-budget 16384) draw=(--gpu-memory-utilization 0.9)
   rl=(--engine vllm --gpu-memory-utilization 0.5)
   ;;
 8gpu)
@@ -70,7 +71,7 @@ run() { # COMMAND FOLDER FLAGS…: trains; a finished run has a config.json, one
   "${train[@]}" "$command" --seed "$SEED" "${gpu[@]}" "${@:3}" -o "$folder" "${resume[@]}"
 }
 sample() { # MODEL PROBLEMS OUTPUT FLAGS…
-  [ -s "$OUT/$3" ] || $R1KIT rollout --model "$1" --max-tokens "$MAX_TOKENS" --seed "$SEED" "${draw[@]}" "${@:4}" \
+  [ -s "$OUT/$3" ] || "${r1kit[@]}" rollout --model "$1" --max-tokens "$MAX_TOKENS" --seed "$SEED" "${draw[@]}" "${@:4}" \
     --resume "$OUT/$2" -o "$OUT/$3"
 }
 rlvr() { # FOLDER FLAGS… PROBLEMS: reinforcement learning
@@ -81,16 +82,16 @@ rlvr() { # FOLDER FLAGS… PROBLEMS: reinforcement learning
 problems() {
   case $SCALE in
   tiny)
-    make 00-math.jsonl "$R1KIT" data arith --split train
-    make 00-code.jsonl "$R1KIT" data functions --split train
+    make 00-math.jsonl "${r1kit[@]}" data arith --split train
+    make 00-code.jsonl "${r1kit[@]}" data functions --split train
     make 00-general.jsonl questions
     ;;
   *)
     make 00-deepmath.jsonl deepmath
-    [ -s "$OUT/00-math.jsonl" ] || $R1KIT data "$OUT/00-deepmath.jsonl" --dedup exact --decontaminate math500 \
+    [ -s "$OUT/00-math.jsonl" ] || "${r1kit[@]}" data "$OUT/00-deepmath.jsonl" --dedup exact --decontaminate math500 \
       --decontaminate aime24 --limit "$MATH" -o "$OUT/00-math.jsonl"
-    make 00-code.jsonl "$R1KIT" data mbpp --split train
-    make 00-general.jsonl "$R1KIT" data HuggingFaceH4/ultrafeedback_binarized --split train_sft --shuffle --limit 5000 \
+    make 00-code.jsonl "${r1kit[@]}" data mbpp --split train
+    make 00-general.jsonl "${r1kit[@]}" data HuggingFaceH4/ultrafeedback_binarized --split train_sft --shuffle --limit 5000 \
       --kind general --language en
     ;;
   esac
@@ -101,11 +102,11 @@ reasoning() { # LIMIT: the code, and so many problems of mathematics
   head -n "$1" "$OUT/00-math.jsonl"
 }
 questions() { # those with a gold answer, then those of the preference pairs
-  { $R1KIT data facts --split train && $R1KIT data preferences --kind general; } |
-    jq -c '{id, prompt, answer, kind, language}' | $R1KIT data - --dedup exact
+  { "${r1kit[@]}" data facts --split train && "${r1kit[@]}" data preferences --kind general; } |
+    jq -c '{id, prompt, answer, kind, language}' | "${r1kit[@]}" data - --dedup exact
 }
 deepmath() {
-  $R1KIT data deepmath | jq -c "select(.difficulty <= $DIFFICULTY) | del(.r1_solution_1, .r1_solution_2, .r1_solution_3)"
+  "${r1kit[@]}" data deepmath | jq -c "select(.difficulty <= $DIFFICULTY) | del(.r1_solution_1, .r1_solution_2, .r1_solution_3)"
 }
 
 # 1. R1-Zero (section 2.2): GRPO on the base, no SFT; rewards accuracy and format. R1: 16 completions of each of 32
@@ -119,8 +120,8 @@ stage_1() {
 stage_2() {
   make 02-problems.jsonl head -n "$COLD" "$OUT/00-math.jsonl"
   sample "$OUT/01-zero" 02-problems.jsonl 02-rollouts.jsonl -n 4
-  [ -s "$OUT/02-scored.jsonl" ] || $R1KIT reward "$OUT/02-rollouts.jsonl" -o "$OUT/02-scored.jsonl"
-  [ -s "$OUT/02-examples.jsonl" ] || $R1KIT reject-sample "$OUT/02-scored.jsonl" --threshold correct,format=1 \
+  [ -s "$OUT/02-scored.jsonl" ] || "${r1kit[@]}" reward "$OUT/02-rollouts.jsonl" -o "$OUT/02-scored.jsonl"
+  [ -s "$OUT/02-examples.jsonl" ] || "${r1kit[@]}" reject-sample "$OUT/02-scored.jsonl" --threshold correct,format=1 \
     --mixed-language 0.95 -o "$OUT/02-examples.jsonl"
   run sft 02-cold --model "$MODEL" --prompt-style r1-zero "${sft[@]}" "$OUT/02-examples.jsonl"
 }
@@ -135,14 +136,14 @@ stage_3() {
 stage_4() {
   make 04-problems.jsonl reasoning "$SAMPLED"
   sample "$OUT/03-rl" 04-problems.jsonl 04-rollouts.jsonl -n 4
-  [ -s "$OUT/04-scored.jsonl" ] || $R1KIT reward --reward "$rules" "$OUT/04-rollouts.jsonl" -o "$OUT/04-scored.jsonl"
+  [ -s "$OUT/04-scored.jsonl" ] || "${r1kit[@]}" reward --reward "$rules" "$OUT/04-rollouts.jsonl" -o "$OUT/04-scored.jsonl"
   run reward-model 04-preference --model "$MODEL" "${rm[@]}" "$PAIRS"
   sample "$MODEL" 00-general.jsonl 04-general-rollouts.jsonl -n 8 --prompt-style cot
   [ -s "$OUT/04-general-scored.jsonl" ] ||
-    $R1KIT reward "${general[@]}" "$OUT/04-general-rollouts.jsonl" -o "$OUT/04-general-scored.jsonl"
+    "${r1kit[@]}" reward "${general[@]}" "$OUT/04-general-rollouts.jsonl" -o "$OUT/04-general-scored.jsonl"
   [ -s "$OUT/04-general.jsonl" ] ||
-    $R1KIT reject-sample "$OUT/04-general-scored.jsonl" "${keep_general[@]}" -o "$OUT/04-general.jsonl"
-  [ -s "$OUT/04-examples.jsonl" ] || $R1KIT reject-sample "$OUT/04-scored.jsonl" --threshold correct,format=1 \
+    "${r1kit[@]}" reject-sample "$OUT/04-general-scored.jsonl" "${keep_general[@]}" -o "$OUT/04-general.jsonl"
+  [ -s "$OUT/04-examples.jsonl" ] || "${r1kit[@]}" reject-sample "$OUT/04-scored.jsonl" --threshold correct,format=1 \
     --mix "$OUT/04-general.jsonl:0.25" -o "$OUT/04-examples.jsonl"
 }
 
@@ -165,8 +166,8 @@ stage_6() {
 #    (section 4.1, on AIME 2024: R1-Distill-Qwen-32B 72.6 %, RL alone on Qwen-32B 47.0 %).
 stage_7() {
   sample "$OUT/06-r1" 04-problems.jsonl 07-rollouts.jsonl -n 4
-  [ -s "$OUT/07-scored.jsonl" ] || $R1KIT reward "$OUT/07-rollouts.jsonl" -o "$OUT/07-scored.jsonl"
-  [ -s "$OUT/07-examples.jsonl" ] || $R1KIT reject-sample "$OUT/07-scored.jsonl" --threshold correct,format=1 --keep 2 \
+  [ -s "$OUT/07-scored.jsonl" ] || "${r1kit[@]}" reward "$OUT/07-rollouts.jsonl" -o "$OUT/07-scored.jsonl"
+  [ -s "$OUT/07-examples.jsonl" ] || "${r1kit[@]}" reject-sample "$OUT/07-scored.jsonl" --threshold correct,format=1 --keep 2 \
     -o "$OUT/07-examples.jsonl"
   run distill 07-distilled --teacher "$OUT/07-examples.jsonl" --student "$STUDENT" --prompt-style r1-zero "${sft[@]}"
   rlvr 07-pure-rl --model "$STUDENT" --prompt-style r1-zero --steps "$PURE_STEPS" --reward accuracy,format:0.2 \
@@ -182,7 +183,7 @@ stage_8() {
 measure() { # OUTPUT MODEL…
   local models=()
   for model in "${@:2}"; do models+=(--model "$model"); done
-  $R1KIT eval "${models[@]}" --on "$BENCHMARKS" "${eval[@]}" --max-tokens "$EVAL_TOKENS" "${draw[@]}" --paper --resume \
+  "${r1kit[@]}" eval "${models[@]}" --on "$BENCHMARKS" "${eval[@]}" --max-tokens "$EVAL_TOKENS" "${draw[@]}" --paper --resume \
     --prompt-style r1-zero --output-dir "$OUT/08-eval" -o "$OUT/$1.jsonl"
 }
 
@@ -194,8 +195,8 @@ stage_9() {
   sample "$OUT/07-pure-rl" 09-problems.jsonl 09-chains.jsonl -n 4
   sample "$OUT/06-r1" 09-chains.jsonl 09-continued.jsonl -n 2 --from-steps --separator "$SEPARATOR"
   [ -s "$OUT/09-continued-scored.jsonl" ] ||
-    $R1KIT reward --reward accuracy "$OUT/09-continued.jsonl" -o "$OUT/09-continued-scored.jsonl"
-  [ -s "$OUT/09-steps.jsonl" ] || $R1KIT reject-sample "$OUT/09-continued-scored.jsonl" --steps --step-labels soft \
+    "${r1kit[@]}" reward --reward accuracy "$OUT/09-continued.jsonl" -o "$OUT/09-continued-scored.jsonl"
+  [ -s "$OUT/09-steps.jsonl" ] || "${r1kit[@]}" reject-sample "$OUT/09-continued-scored.jsonl" --steps --step-labels soft \
     --keep all --separator "$SEPARATOR" -o "$OUT/09-steps.jsonl"
   run reward-model 09-prm --process --model "$MODEL" --separator "$SEPARATOR" "${prm[@]}" "$OUT/09-steps.jsonl"
   local model folder
@@ -208,7 +209,7 @@ stage_9() {
 
 # 10. The page: which model comes of which data, curves, tables, and the rollouts themselves.
 stage_10() {
-  $R1KIT report "$OUT" -o "$OUT/report.html"
+  "${r1kit[@]}" report "$OUT" -o "$OUT/report.html"
 }
 
 [ $# -gt 0 ] || set -- 1 2 3 4 5 6 7 8 9 10
