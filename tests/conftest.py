@@ -24,13 +24,17 @@ def r1kit(*arguments: object, stdin: str = "", cwd: Path | None = None, env: dic
 
 
 def invoke(*arguments: object) -> str:
-    """Run the command line in this process, which has the libraries, to a good end; return what it said on stderr."""
+    """Run the command line in this process, which has the libraries, to a good end; return what it said on stderr.
+
+    It may say nothing on stdout: its output goes to a file or folder.
+    """
     from typer.testing import CliRunner
 
     from r1kit.cli import app, join_rewards
 
     run = CliRunner().invoke(app, join_rewards(list(map(str, arguments))))
     assert run.exit_code == 0, (run.stderr, run.exception)
+    assert run.stdout == ""
     return run.stderr
 
 

@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from conftest import lines, r1kit, write_jsonl
+from conftest import invoke, lines, write_jsonl
 
 from r1kit.errors import UsageError, UserError
 from r1kit.grpo_plan import parse_settings
@@ -50,13 +50,10 @@ def train(rows, model, folder, resume=False, **settings):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, tiny_folder, rows):
-    """Return the folder of a run, made as a process of its own, and what that said."""
+    """Return the folder of a run, and what it said."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in SETTINGS.items()]
-    run = r1kit("reward-model", "--model", tiny_folder, rows, *flags, "-o", folder)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout == ""
-    return folder, run.stderr
+    return folder, invoke("reward-model", "--model", tiny_folder, rows, *flags, "-o", folder)
 
 
 def test_a_run_leaves_a_reward_model_that_says_what_made_it(trained, tiny_folder):
