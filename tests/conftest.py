@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")  # read when the libraries are imported
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # threads of several workers would wait for each other
 
 REPO = Path(__file__).parent.parent
 SHARED = REPO.parent / "shared"

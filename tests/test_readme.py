@@ -7,7 +7,7 @@ README = (REPO / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_gate_calls_the_readmes_test_command():
-    command = 'pytest -m "not gpu and not slow"'
+    command = 'pytest -n 2 --dist loadfile -m "not gpu and not slow"'
     assert command in README
     assert (REPO / ".ci" / "run").read_text().endswith(command + "\n")
 
