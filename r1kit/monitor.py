@@ -22,7 +22,7 @@ IN_A_ROW = 5  # steps before something that one batch may well show is said
 ALMOST_ALL, ALMOST_NONE = 0.95, 0.05
 GOOD = 0.9  # accuracy, or a part of the sum of rewards, near its full value
 COLLAPSED = 0.1  # entropy, as a share of the first steps'; healthy runs of the embedded base end at 0.12
-CLEAR = 3.0  # standard errors that two means are apart which are not the same
+CLEAR = 2.3  # standard errors that two means are apart which are not the same: by chance one in a hundred
 NOISE = 0.02  # what a mean over steps must gain to have risen
 MISMATCH = 0.05  # nats a token between the sampling and the training log-probability of the same policy
 FAR = 2.0  # nats a token of KL; healthy runs of the embedded base end at 0.1
@@ -35,13 +35,11 @@ class ModelReward:
 
     Attributes:
         part: of the sum of rewards.
-        first: (model reward, accuracy) of the first steps that have both, and
-        last: of the last ones.
+        read_so_far: (model reward, accuracy) of the steps that have both.
     """
 
     part: RewardPart
-    first: list[tuple[float, float]] = field(default_factory=list)
-    last: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=SPAN))
+    read_so_far: list[tuple[float, float]] = field(default_factory=list)
 
     def read(self, line: Line) -> None:
         """Take the next line.
@@ -51,15 +49,20 @@ class ModelReward:
         """
         own = line.get("accuracies", {}).get(self.part.kind)
         score, accuracy = line["rewards"].get(column_name(self.part)), line["accuracy"] if own is None else own
-        if score is None or accuracy is None:
-            return
-        (self.first if len(self.first) < SPAN else self.last).append((score, accuracy))
+        if score is not None and accuracy is not None:
+            self.read_so_far.append((score, accuracy))
 
     def changes(self) -> tuple[tuple[float, float], tuple[float, float]] | None:
-        """Return model reward and accuracy, each at first and at last, where the one rose while the other fell."""
-        if len(self.last) < SPAN:
+        """Return model reward and accuracy, each at first and at last, where the one rose while the other fell.
+
+        At first and at last are thirds of the run, as a step has few completions of a kind, and they vary.
+        """
+        if len(self.read_so_far) < 2 * SPAN:
             return None
-        (score, accuracy), (score_now, accuracy_now) = zip(*self.first, strict=True), zip(*self.last, strict=True)
+        span = max(SPAN, len(self.read_so_far) // 3)
+        (score, accuracy), (score_now, accuracy_now) = (
+            zip(*part, strict=True) for part in (self.read_so_far[:span], self.read_so_far[-span:])
+        )
         rose, fell = differ(score, score_now), differ(accuracy_now, accuracy)
         if not (rose and fell and fmean(accuracy_now) < fmean(accuracy) - NOISE):
             return None

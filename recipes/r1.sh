@@ -28,7 +28,7 @@ tiny)
   : "${TEMPERATURE:=1}" "${ZERO_STEPS:=80}" "${RL_STEPS:=40}" "${LAST_STEPS:=100}" "${GENERAL_STEPS:=80}" "${PURE_STEPS:=120}"
   : "${COLD:=1000}" "${SAMPLED:=1500}" "${MIXED:=500}" "${CHAINS:=1000}"
   train=("${r1kit[@]}") draw=() gpu=() rl=() eval=(--samples 16)
-  sft=(--batch-size 32 --epochs 3) rm=(--batch-size 16 --epochs 3) prm=(--batch-size 16 --epochs 4)
+  sft=(--batch-size 32 --epochs 3) rm=(--batch-size 16 --epochs 3 --eval preferences) prm=(--batch-size 16 --epochs 4)
   general=(--reward general=accuracy) keep_general=(--threshold correct --keep 3)
   ;;
 1gpu)

@@ -201,6 +201,27 @@ def test_a_model_that_is_pleased_for_good_reason_is_not_warned_of(score, general
     assert heard(preferred(score, general), PREFERENCE) == []
 
 
+HACKED = """
+    1.41:0.75 0.49:0.96 -1.75:0.12 -0.5:1 3.17:1 0.71:1 -1.33:0.75 0.45:0.95 1.57:0.92 0.44:0.81
+    0.35:1 0.73:0.69 2.16:1 2.16:1 -0.17:1 2.07:0.56 1.46:0.81 1.46:1 1.33:0.62 1.47:0.38
+    -0.35:0.79 0.77:0.38 0.99:0.62 2.51:0.94 3.03:0.77 3.11:0.69 1.62:0.31 1.64:0.5 0.93:0.81 2.44:0.66
+    0.85:0.72 -0.34:0.67 2.16:0.81 2.1:0.72 0.19:0.38 1.71:0.5 0.24:0.75 1.57:0.31 1.8:0.54 2.39:0.62
+    1.54:0.38 2.15:0.38 0.8:0.88 1.06:0.94 0.92:0.25 2.45:0.34 -0.15:1 2.83:1 0.56:0.66 1.15:0.81
+    2.82:0.52 2.32:0.96 3.44:0.94 1.45:0.54 0.92:0.25 1.81:0.88 2.45:0.12 1.9:0.81 3.01:0.42 1.54:0.38
+    2.44:0.56 0.29:0.75 2.72:0.69 0.52:0.56 1.72:0.75 1.69:0.88 1.19:0.75 3.33:0.65 2.32:0.44 1.6:0.08
+    0.41:0.75 2.47:0.62 4.35:1 1.93:0.5
+"""  # score and accuracy of the general answers in the last 80 steps of a final RL run of the embedded base, whose
+# preference model was trained for 3 epochs: held-out facts fell from 93 to 43 %, "8" being an answer that it liked
+
+
+def test_a_run_in_which_the_preference_model_was_hacked_is_warned_of():
+    read = [tuple(map(float, pair.split(":"))) for pair in HACKED.split()]
+    log = preferred(lambda step: read[step - 1][0], lambda step: read[step - 1][1], steps=len(read))
+    step, text = only(log, PREFERENCE)
+    assert step == 36
+    assert "has climbed to 1.62 from 0.48 while accuracy has fallen to 0.63 from 0.83" in text
+
+
 def test_a_model_that_comes_late_is_held_to_its_own_first_steps():
     """With --last-steps: before them there are no such completions, and their accuracy is another one."""
     late = preferred(lambda step: None if step <= 15 else step, lambda step: None if step <= 15 else 1 - step / 100)
