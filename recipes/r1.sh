@@ -5,9 +5,9 @@
 #   8 evaluation · 9 inference-time scaling · 10 report
 #
 # Default: the embedded base on 2 CPU cores, about 30 minutes, 2 GB of memory, 0.4 GB of disk, no network.
-# --scale 1gpu: Qwen2.5-1.5B and Qwen3-0.6B-Base, 20,000 problems of DeepMath, MBPP and UltraFeedback. 1gpu reckoned: 24
+# --scale 1gpu: Qwen2.5-1.5B and Qwen3-0.6B-Base, 20,000 problems of DeepMath, MBPP and UltraFeedback. 1gpu reckoned: 23
 # hours on 1 A100-80GB, 13 hours on 1 H100-80GB; 52 GB of a GPU's memory in training, 160 GB of disk.
-# --scale 8gpu: Qwen2.5-7B and Qwen2.5-1.5B, 40,000 problems. 8gpu reckoned: 74 hours on 8 A100-80GB, 41 hours on 8
+# --scale 8gpu: Qwen2.5-7B and Qwen2.5-1.5B, 40,000 problems. 8gpu reckoned: 72 hours on 8 A100-80GB, 39 hours on 8
 # H100-80GB; 59 GB of a GPU's memory in training, 770 GB of disk.
 # Smaller: ZERO_STEPS=20 RL_STEPS=10 LAST_STEPS=20. Some stages alone, on what the others left: bash recipes/r1.sh 8 9 10
 # What is whole is not made again: after a failure or a kill, the same line goes on. GPQA-Diamond is gated; without it:
@@ -25,7 +25,7 @@ tiny)
   : "${MODEL:=base}" "${STUDENT:=student}" "${PAIRS:=preferences}" "${BENCHMARKS:=arith,functions,facts}"
   : "${SEARCHED_ON:=arith}" "${SEARCHED:=100}" "${BUDGETS:=1 4 16}" "${SEPARATOR:= = }"
   : "${N:=8}" "${BATCH:=128}" "${RATE:=5e-4}" "${MAX_TOKENS:=128}" "${EVAL_TOKENS:=128}"
-  : "${TEMPERATURE:=1}" "${ZERO_STEPS:=80}" "${RL_STEPS:=40}" "${LAST_STEPS:=100}" "${GENERAL_STEPS:=80}" "${PURE_STEPS:=120}"
+  : "${TEMPERATURE:=1}" "${ZERO_STEPS:=80}" "${RL_STEPS:=80}" "${LAST_STEPS:=100}" "${GENERAL_STEPS:=80}" "${PURE_STEPS:=120}"
   : "${COLD:=1000}" "${SAMPLED:=1500}" "${MIXED:=500}" "${CHAINS:=1000}"
   train=("${r1kit[@]}") draw=() gpu=() rl=() eval=(--samples 16)
   sft=(--batch-size 32 --epochs 3) rm=(--batch-size 16 --epochs 3 --eval preferences) prm=(--batch-size 16 --epochs 4)
@@ -122,7 +122,7 @@ stage_2() {
   sample "$OUT/01-zero" 02-problems.jsonl 02-rollouts.jsonl -n 4
   [ -s "$OUT/02-scored.jsonl" ] || "${r1kit[@]}" reward "$OUT/02-rollouts.jsonl" -o "$OUT/02-scored.jsonl"
   [ -s "$OUT/02-examples.jsonl" ] || "${r1kit[@]}" reject-sample "$OUT/02-scored.jsonl" --threshold correct,format=1 \
-    --mixed-language 0.95 -o "$OUT/02-examples.jsonl"
+    --mixed-language 0.95 --select random -o "$OUT/02-examples.jsonl"
   run sft 02-cold --model "$MODEL" --prompt-style r1-zero "${sft[@]}" "$OUT/02-examples.jsonl"
 }
 
@@ -144,7 +144,7 @@ stage_4() {
   [ -s "$OUT/04-general.jsonl" ] ||
     "${r1kit[@]}" reject-sample "$OUT/04-general-scored.jsonl" "${keep_general[@]}" -o "$OUT/04-general.jsonl"
   [ -s "$OUT/04-examples.jsonl" ] || "${r1kit[@]}" reject-sample "$OUT/04-scored.jsonl" --threshold correct,format=1 \
-    --mix "$OUT/04-general.jsonl:0.25" -o "$OUT/04-examples.jsonl"
+    --select random --mix "$OUT/04-general.jsonl:0.25" -o "$OUT/04-examples.jsonl"
 }
 
 # 5. SFT (section 2.3.3): the base again, not the model of stage 3; two to three epochs.
@@ -162,14 +162,10 @@ stage_6() {
     "$OUT/06-problems.jsonl"
 }
 
-# 7. Distillation (section 2.4): SFT of a small model on what R1 writes, no RL; beside it RL alone on the same model
-#    (section 4.1, on AIME 2024: R1-Distill-Qwen-32B 72.6 %, RL alone on Qwen-32B 47.0 %).
+# 7. Distillation (section 2.4): SFT of a small model on the examples of stage 4, no RL; beside it RL alone on the same
+#    model (section 4.1, on AIME 2024: R1-Distill-Qwen-32B 72.6 %, RL alone on Qwen-32B 47.0 %).
 stage_7() {
-  sample "$OUT/06-r1" 04-problems.jsonl 07-rollouts.jsonl -n 4
-  [ -s "$OUT/07-scored.jsonl" ] || "${r1kit[@]}" reward "$OUT/07-rollouts.jsonl" -o "$OUT/07-scored.jsonl"
-  [ -s "$OUT/07-examples.jsonl" ] || "${r1kit[@]}" reject-sample "$OUT/07-scored.jsonl" --threshold correct,format=1 --keep 2 \
-    -o "$OUT/07-examples.jsonl"
-  run distill 07-distilled --teacher "$OUT/07-examples.jsonl" --student "$STUDENT" --prompt-style r1-zero "${sft[@]}"
+  run distill 07-distilled --teacher "$OUT/04-examples.jsonl" --student "$STUDENT" --prompt-style r1-zero "${sft[@]}"
   rlvr 07-pure-rl --model "$STUDENT" --prompt-style r1-zero --steps "$PURE_STEPS" --reward accuracy,format:0.2 \
     "$OUT/00-reasoning.jsonl"
 }
