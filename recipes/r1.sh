@@ -25,10 +25,10 @@ tiny)
   : "${MODEL:=base}" "${STUDENT:=student}" "${PAIRS:=preferences}" "${BENCHMARKS:=arith,functions,facts}"
   : "${SEARCHED_ON:=arith}" "${SEARCHED:=100}" "${BUDGETS:=1 4 16}" "${SEPARATOR:= = }"
   : "${N:=8}" "${BATCH:=128}" "${RATE:=5e-4}" "${MAX_TOKENS:=128}" "${EVAL_TOKENS:=128}"
-  : "${TEMPERATURE:=1}" "${ZERO_STEPS:=80}" "${RL_STEPS:=80}" "${LAST_STEPS:=100}" "${GENERAL_STEPS:=80}" "${PURE_STEPS:=120}"
+  : "${TEMPERATURE:=1}" "${ZERO_STEPS:=80}" "${RL_STEPS:=80}" "${LAST_STEPS:=80}" "${GENERAL_STEPS:=60}" "${PURE_STEPS:=120}"
   : "${COLD:=1000}" "${SAMPLED:=1500}" "${MIXED:=500}" "${CHAINS:=1000}"
   train=("${r1kit[@]}") draw=() gpu=() rl=() eval=(--samples 16)
-  sft=(--batch-size 32 --epochs 3) rm=(--batch-size 16 --epochs 3 --eval preferences) prm=(--batch-size 16 --epochs 4)
+  sft=(--batch-size 32 --epochs 3) rm=(--batch-size 16 --epochs 6 --eval preferences) prm=(--batch-size 16 --epochs 4)
   general=(--reward general=accuracy) keep_general=(--threshold correct --keep 3)
   ;;
 1gpu)
@@ -210,4 +210,8 @@ stage_10() {
 
 [ $# -gt 0 ] || set -- 1 2 3 4 5 6 7 8 9 10
 problems
-for stage in "$@"; do "stage_$stage"; done
+for stage in "$@"; do
+  SECONDS=0
+  "stage_$stage"
+  echo "$0: stage $stage: $((SECONDS / 60)) min $((SECONDS % 60)) s" >&2
+done
