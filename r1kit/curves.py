@@ -73,14 +73,6 @@ def _reward_curves(first: Line) -> list[Curve]:
     return [_curve("reward", BLACK), _curve("accuracy", GREEN), *parts]
 
 
-def _length_curves() -> list[Curve]:
-    return [
-        _curve("length", BLACK, "all"),
-        _curve("length_right", GREEN, "right"),
-        _curve("length_wrong", RED, "wrong"),
-    ]
-
-
 def _draw_curves(axes: "Axes", title: str, unit: str, log: Sequence[Line], curves: Sequence[Curve]) -> None:
     for curve in curves:
         points = [(line["step"], value) for line in log if (value := curve.read(line)) is not None]

@@ -25,21 +25,21 @@ tiny)
   : "${MODEL:=base}" "${STUDENT:=student}" "${PAIRS:=preferences}" "${BENCHMARKS:=arith,functions,facts}"
   : "${SEARCHED_ON:=arith}" "${SEARCHED:=100}" "${BUDGETS:=1 4 16}" "${SEPARATOR:= = }"
   : "${N:=8}" "${BATCH:=128}" "${RATE:=5e-4}" "${MAX_TOKENS:=128}" "${EVAL_TOKENS:=128}"
-  : "${TEMPERATURE:=1}" "${ZERO_STEPS:=80}" "${RL_STEPS:=80}" "${LAST_STEPS:=80}" "${GENERAL_STEPS:=60}" "${PURE_STEPS:=120}"
-  : "${COLD:=1000}" "${SAMPLED:=1500}" "${MIXED:=500}" "${CHAINS:=1000}"
+  : "${TEMPERATURE:=1}" "${ZERO_STEPS:=80}" "${RL_STEPS:=80}" "${LAST_STEPS:=80}" "${GENERAL_STEPS:=60}"
+  : "${PURE_STEPS:=120}" "${COLD:=1000}" "${SAMPLED:=1500}" "${MIXED:=500}" "${CHAINS:=1000}"
   train=("${r1kit[@]}") draw=() gpu=() rl=() eval=(--samples 16)
   sft=(--batch-size 32 --epochs 3) rm=(--batch-size 16 --epochs 6 --eval preferences) prm=(--batch-size 16 --epochs 4)
   general=(--reward general=accuracy) keep_general=(--threshold correct --keep 3)
   ;;
 1gpu)
-  : "${MODEL:=Qwen/Qwen2.5-1.5B}" "${STUDENT:=Qwen/Qwen3-0.6B-Base}" "${MATH:=20000}" "${DIFFICULTY:=5}" "${N:=8}" "${BATCH:=256}"
-  : "${MAX_TOKENS:=3072}" "${EVAL_TOKENS:=8192}" "${COLD:=2000}" "${SAMPLED:=8000}"
+  : "${MODEL:=Qwen/Qwen2.5-1.5B}" "${STUDENT:=Qwen/Qwen3-0.6B-Base}" "${MATH:=20000}" "${DIFFICULTY:=5}"
+  : "${N:=8}" "${BATCH:=256}" "${MAX_TOKENS:=3072}" "${EVAL_TOKENS:=8192}" "${COLD:=2000}" "${SAMPLED:=8000}"
   train=("${r1kit[@]}") gpu=(--dtype bfloat16 --token-budget 16384) draw=(--gpu-memory-utilization 0.9)
   rl=(--engine vllm --gpu-memory-utilization 0.5)
   ;;
 8gpu)
-  : "${MODEL:=Qwen/Qwen2.5-7B}" "${STUDENT:=Qwen/Qwen2.5-1.5B}" "${MATH:=40000}" "${DIFFICULTY:=10}" "${N:=16}" "${BATCH:=512}"
-  : "${MAX_TOKENS:=8192}" "${EVAL_TOKENS:=16384}" "${COLD:=4000}" "${SAMPLED:=20000}"
+  : "${MODEL:=Qwen/Qwen2.5-7B}" "${STUDENT:=Qwen/Qwen2.5-1.5B}" "${MATH:=40000}" "${DIFFICULTY:=10}"
+  : "${N:=16}" "${BATCH:=512}" "${MAX_TOKENS:=8192}" "${EVAL_TOKENS:=16384}" "${COLD:=4000}" "${SAMPLED:=20000}"
   train=(accelerate launch --config_file "$(dirname "$0")/fsdp2.yaml" --num_processes 8 -m r1kit)
   gpu=(--dtype bfloat16 --token-budget 16384) draw=(--tensor-parallel-size 4 --gpu-memory-utilization 0.9)
   rl=(--engine vllm --gpu-memory-utilization 0.6 --gradient-checkpointing)
@@ -49,8 +49,8 @@ esac
 if [ "$SCALE" != tiny ]; then
   : "${PAIRS:=trl-lib/ultrafeedback_binarized}" "${BENCHMARKS:=math500,aime24,gpqa-diamond}"
   : "${SEARCHED_ON:=math500}" "${SEARCHED:=100}" "${BUDGETS:=1 4 16 64}" "${SEPARATOR:=\n\n}"
-  : "${RATE:=1e-6}" "${TEMPERATURE:=0.7}" "${ZERO_STEPS:=200}" "${RL_STEPS:=100}" "${LAST_STEPS:=100}" "${GENERAL_STEPS:=25}"
-  : "${PURE_STEPS:=200}" "${MIXED:=5000}" "${CHAINS:=1000}"
+  : "${RATE:=1e-6}" "${TEMPERATURE:=0.7}" "${ZERO_STEPS:=200}" "${RL_STEPS:=100}"
+  : "${LAST_STEPS:=100}" "${GENERAL_STEPS:=25}" "${PURE_STEPS:=200}" "${MIXED:=5000}" "${CHAINS:=1000}"
   eval=() # R1's samples of each benchmark
   sft=(--epochs 2 --learning-rate 1e-5 --max-length "$((MAX_TOKENS + 1024))") prm=(--max-length 4096)
   rm=(--max-length 2048 --center-rewards-coefficient 0.01)
@@ -71,8 +71,8 @@ run() { # COMMAND FOLDER FLAGS…: trains; a finished run has a config.json, one
   "${train[@]}" "$command" --seed "$SEED" "${gpu[@]}" "${@:3}" -o "$folder" "${resume[@]}"
 }
 sample() { # MODEL PROBLEMS OUTPUT FLAGS…
-  [ -s "$OUT/$3" ] || "${r1kit[@]}" rollout --model "$1" --max-tokens "$MAX_TOKENS" --seed "$SEED" "${draw[@]}" "${@:4}" \
-    --resume "$OUT/$2" -o "$OUT/$3"
+  [ -s "$OUT/$3" ] || "${r1kit[@]}" rollout --model "$1" --max-tokens "$MAX_TOKENS" --seed "$SEED" "${draw[@]}" \
+    "${@:4}" --resume "$OUT/$2" -o "$OUT/$3"
 }
 rlvr() { # FOLDER FLAGS… PROBLEMS: reinforcement learning
   run grpo "$1" -n "$N" --batch-size "$BATCH" --learning-rate "$RATE" --max-tokens "$MAX_TOKENS" "${rl[@]}" "${@:2}"
@@ -91,8 +91,8 @@ problems() {
     [ -s "$OUT/00-math.jsonl" ] || "${r1kit[@]}" data "$OUT/00-deepmath.jsonl" --dedup exact --decontaminate math500 \
       --decontaminate aime24 --limit "$MATH" -o "$OUT/00-math.jsonl"
     make 00-code.jsonl "${r1kit[@]}" data mbpp --split train
-    make 00-general.jsonl "${r1kit[@]}" data HuggingFaceH4/ultrafeedback_binarized --split train_sft --shuffle --limit 5000 \
-      --kind general --language en
+    make 00-general.jsonl "${r1kit[@]}" data HuggingFaceH4/ultrafeedback_binarized --split train_sft --shuffle \
+      --limit 5000 --kind general --language en
     ;;
   esac
   make 00-reasoning.jsonl cat "$OUT/00-math.jsonl" "$OUT/00-code.jsonl"
@@ -106,7 +106,8 @@ questions() { # those with a gold answer, then those of the preference pairs
     jq -c '{id, prompt, answer, kind, language}' | "${r1kit[@]}" data - --dedup exact
 }
 deepmath() {
-  "${r1kit[@]}" data deepmath | jq -c "select(.difficulty <= $DIFFICULTY) | del(.r1_solution_1, .r1_solution_2, .r1_solution_3)"
+  "${r1kit[@]}" data deepmath |
+    jq -c "select(.difficulty <= $DIFFICULTY) | del(.r1_solution_1, .r1_solution_2, .r1_solution_3)"
 }
 
 # 1. R1-Zero (section 2.2): GRPO on the base, no SFT; rewards accuracy and format. R1: 16 completions of each of 32
@@ -136,7 +137,8 @@ stage_3() {
 stage_4() {
   make 04-problems.jsonl reasoning "$SAMPLED"
   sample "$OUT/03-rl" 04-problems.jsonl 04-rollouts.jsonl -n 4
-  [ -s "$OUT/04-scored.jsonl" ] || "${r1kit[@]}" reward --reward "$rules" "$OUT/04-rollouts.jsonl" -o "$OUT/04-scored.jsonl"
+  [ -s "$OUT/04-scored.jsonl" ] ||
+    "${r1kit[@]}" reward --reward "$rules" "$OUT/04-rollouts.jsonl" -o "$OUT/04-scored.jsonl"
   run reward-model 04-preference --model "$MODEL" "${rm[@]}" "$PAIRS"
   sample "$MODEL" 00-general.jsonl 04-general-rollouts.jsonl -n 8 --prompt-style cot
   [ -s "$OUT/04-general-scored.jsonl" ] ||
@@ -153,11 +155,12 @@ stage_5() {
 }
 
 # 6. Final RL (section 2.3.4): rules where there are rules; else the preference model, which reads what follows the
-#    reasoning, in the last steps alone (R1: 400 of 1,700, at temperature 0.7; the embedded base is too sure of itself for that).
+#    reasoning, in the last steps alone (R1: 400 of 1,700, at temperature 0.7, for which the embedded base is too sure).
 stage_6() {
   make 06-reasoning.jsonl reasoning "$MIXED"
   make 06-problems.jsonl cat "$OUT/06-reasoning.jsonl" "$OUT/00-general.jsonl"
-  rlvr 06-r1 --model "$OUT/05-sft" --steps "$LAST_STEPS" --last-steps "general:$GENERAL_STEPS" --temperature "$TEMPERATURE" \
+  rlvr 06-r1 --model "$OUT/05-sft" --steps "$LAST_STEPS" --last-steps "general:$GENERAL_STEPS" \
+    --temperature "$TEMPERATURE" \
     --reward "math=$rules" "code=$rules" "general=model:$OUT/04-preference,format:0.2" --score-text final \
     "$OUT/06-problems.jsonl"
 }
@@ -179,8 +182,8 @@ stage_8() {
 measure() { # OUTPUT MODEL…
   local models=()
   for model in "${@:2}"; do models+=(--model "$model"); done
-  "${r1kit[@]}" eval "${models[@]}" --on "$BENCHMARKS" "${eval[@]}" --max-tokens "$EVAL_TOKENS" "${draw[@]}" --paper --resume \
-    --prompt-style r1-zero --output-dir "$OUT/08-eval" -o "$OUT/$1.jsonl"
+  "${r1kit[@]}" eval "${models[@]}" --on "$BENCHMARKS" "${eval[@]}" --max-tokens "$EVAL_TOKENS" "${draw[@]}" --paper \
+    --resume --prompt-style r1-zero --output-dir "$OUT/08-eval" -o "$OUT/$1.jsonl"
 }
 
 # 9. Inference-time scaling of the base, of the distilled student and of R1: votes, and search under a process reward

@@ -25,34 +25,30 @@ def r1kit(*arguments: object, stdin: str = "", cwd: Path | None = None, env: dic
     return subprocess.run(command, input=stdin, capture_output=True, text=True, cwd=cwd, env=changed, check=False)
 
 
-def invoke(*arguments: object) -> str:
-    """Run the command line in this process, which has the libraries, to a good end; return what it said on stderr.
-
-    It may say nothing on stdout: its output goes to a file or folder.
-    """
+def run_here(*arguments: object):
+    """Run the command line in this process, which has the libraries; it says nothing on stdout: return how it ended."""
     from typer.testing import CliRunner
 
     from r1kit.cli import app, join_rewards
 
     run = CliRunner().invoke(app, join_rewards(list(map(str, arguments))))
-    assert run.exit_code == 0, (run.stderr, run.exception)
     assert run.stdout == ""
+    return run
+
+
+def invoke(*arguments: object) -> str:
+    """Run the command line in this process to a good end; return what it said on stderr."""
+    run = run_here(*arguments)
+    assert run.exit_code == 0, (run.stderr, run.exception)
     return run.stderr
 
 
 def refused(*arguments: object) -> tuple[int, str]:
-    """Run the command line in this process to an end that the user can mend; return the exit code and what is said.
-
-    It may say nothing on stdout.
-    """
-    from typer.testing import CliRunner
-
-    from r1kit.cli import app, join_rewards
+    """Run the command line in this process to an end that the user can mend; return the exit code and what is said."""
     from r1kit.errors import UserError
 
-    run = CliRunner().invoke(app, join_rewards(list(map(str, arguments))))
+    run = run_here(*arguments)
     assert isinstance(run.exception, UserError), (run.stderr, run.exception)
-    assert run.stdout == ""
     return run.exception.exit_code, str(run.exception)
 
 
