@@ -9,6 +9,7 @@ set -euo pipefail
 
 : "${R1KIT:=r1kit}"
 : "${MODEL:=base}"
+: "${STYLE:=}" # of prompts: r1-zero, chat, cot, boxed, raw; else the model's own
 : "${PRM:=}"
 : "${OUT:=out/inference-scaling}"
 : "${DATA:=arith}" "${PROBLEMS:=200}"
@@ -18,13 +19,15 @@ set -euo pipefail
 : "${WIDTH:=4}" # continuations of each step that a search keeps
 
 most=${BUDGETS##* }
+style=()
+[ -z "$STYLE" ] || style=(--prompt-style "$STYLE")
 mkdir -p "$OUT"
 
 # 1. The problems.
 [ -s "$OUT/01-test.jsonl" ] || $R1KIT data "$DATA" --split test --limit "$PROBLEMS" -o "$OUT/01-test.jsonl"
 
 # 2. Completions for the largest budget; smaller ones take the first of them.
-$R1KIT rollout --model "$MODEL" -n "$most" --max-tokens "$MAX_TOKENS" --logprobs --resume \
+$R1KIT rollout --model "$MODEL" "${style[@]}" -n "$most" --max-tokens "$MAX_TOKENS" --logprobs --resume \
   "$OUT/01-test.jsonl" -o "$OUT/02-rollouts.jsonl"
 
 # 3. Votes: the majority (self-consistency), weighted by probability, and the likeliest completion.
@@ -48,8 +51,8 @@ for n in $BUDGETS; do
   [ "$n" -ge "$WIDTH" ] || continue
   for search in "${searches[@]}"; do
     found="$OUT/04-$search-$n.jsonl"
-    $R1KIT rollout --model "$MODEL" --search "$search" -n "$n" --width "$WIDTH" --separator "$SEPARATOR" "${prm[@]}" \
-      --max-tokens "$MAX_TOKENS" --resume "$OUT/01-test.jsonl" -o "$found"
+    $R1KIT rollout --model "$MODEL" "${style[@]}" --search "$search" -n "$n" --width "$WIDTH" \
+      --separator "$SEPARATOR" "${prm[@]}" --max-tokens "$MAX_TOKENS" --resume "$OUT/01-test.jsonl" -o "$found"
     method=(--method best-of-n --by score)
     [ "$search" != self-consistency ] || method=(--method majority)
     votes+=("$OUT/05-$search-$n.jsonl")
@@ -62,7 +65,7 @@ $R1KIT compute-optimal "${votes[@]}" --pilot "$OUT/02-rollouts.jsonl" -o "$OUT/0
 
 # 6. The policy, on problems it has not seen.
 [ -s "$OUT/07-new.jsonl" ] || $R1KIT data "$DATA" --split train --limit "$PROBLEMS" -o "$OUT/07-new.jsonl"
-$R1KIT rollout --model "$MODEL" --search auto --budget 16 --policy "$OUT/06-policy.jsonl" --width "$WIDTH" \
-  --separator "$SEPARATOR" "${prm[@]}" --max-tokens "$MAX_TOKENS" --logprobs --resume \
+$R1KIT rollout --model "$MODEL" "${style[@]}" --search auto --budget 16 --policy "$OUT/06-policy.jsonl" \
+  --width "$WIDTH" --separator "$SEPARATOR" "${prm[@]}" --max-tokens "$MAX_TOKENS" --logprobs --resume \
   "$OUT/07-new.jsonl" -o "$OUT/08-auto.jsonl"
 $R1KIT vote --method policy "$OUT/08-auto.jsonl" -o "$OUT/09-votes.jsonl"

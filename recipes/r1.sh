@@ -5,11 +5,11 @@
 #   8 evaluation · 9 inference-time scaling · 10 report
 #
 # Default: the embedded base on 2 CPU cores, about 30 minutes, 2 GB of memory, 0.4 GB of disk, no network.
-# --scale 1gpu: Qwen2.5-1.5B and Qwen3-0.6B-Base, 20,000 problems of DeepMath, MBPP and UltraFeedback. 1gpu reckoned: 23
+# --scale 1gpu: Qwen2.5-1.5B and Qwen3-0.6B-Base, 20,000 problems of DeepMath, MBPP and UltraFeedback. 1gpu reckoned: 24
 # hours on 1 A100-80GB, 13 hours on 1 H100-80GB; 52 GB of a GPU's memory in training, 160 GB of disk.
-# --scale 8gpu: Qwen2.5-7B and Qwen2.5-1.5B, 40,000 problems. 8gpu reckoned: 72 hours on 8 A100-80GB, 39 hours on 8
+# --scale 8gpu: Qwen2.5-7B and Qwen2.5-1.5B, 40,000 problems. 8gpu reckoned: 73 hours on 8 A100-80GB, 40 hours on 8
 # H100-80GB; 59 GB of a GPU's memory in training, 770 GB of disk.
-# Smaller: ZERO_STEPS=20 RL_STEPS=10 LAST_STEPS=20. Some stages alone, on what the others left: bash recipes/r1.sh 8 9 10
+# Smaller: ZERO_STEPS=20 RL_STEPS=10 LAST_STEPS=20. Stages alone, on what the others left: bash recipes/r1.sh 8 9 10
 # What is whole is not made again: after a failure or a kill, the same line goes on. GPQA-Diamond is gated; without it:
 # BENCHMARKS=math500,aime24.
 set -euo pipefail
@@ -176,33 +176,37 @@ stage_7() {
 # 8. Evaluation (section 3; tables 3 to 6): pass@1 over k samples at temperature 0.6 and top-p 0.95, cons@k, format,
 #    language. The first of --model is what the others are compared with.
 stage_8() {
-  [ -s "$OUT/08-metrics.jsonl" ] || measure 08-metrics "$MODEL" "$OUT"/{01-zero,02-cold,03-rl,05-sft,06-r1}
-  [ -s "$OUT/08-small.jsonl" ] || measure 08-small "$STUDENT" "$OUT"/{07-pure-rl,07-distilled}
+  measure 08-metrics "" "$MODEL" "$OUT"/{01-zero,02-cold,03-rl,05-sft,06-r1}
+  measure 08-small "" "$STUDENT" "$OUT"/{07-pure-rl,07-distilled}
 }
-measure() { # OUTPUT MODEL…
-  local models=()
-  for model in "${@:2}"; do models+=(--model "$model"); done
-  "${r1kit[@]}" eval "${models[@]}" --on "$BENCHMARKS" "${eval[@]}" --max-tokens "$EVAL_TOKENS" "${draw[@]}" --paper \
-    --resume --prompt-style r1-zero --output-dir "$OUT/08-eval" -o "$OUT/$1.jsonl"
+measure() { # OUTPUT PREFILL MODEL…
+  local model models=()
+  for model in "${@:3}"; do models+=(--model "$model"); done
+  [ -s "$OUT/$1.jsonl" ] || "${r1kit[@]}" eval "${models[@]}" --on "$BENCHMARKS" "${eval[@]}" "${draw[@]}" --paper \
+    --max-tokens "$EVAL_TOKENS" --prompt-style r1-zero --prefill "$2" --resume --output-dir "$OUT/${1%%-*}-eval" \
+    -o "$OUT/$1.jsonl"
 }
 
-# 9. Inference-time scaling of the base, of the distilled student and of R1: votes, and search under a process reward
-#    model. Its labels are the shares of right ends that R1 reaches from each step of weaker chains (Math-Shepherd, arXiv
-#    2312.08935). R1 tried such models and search as training signals, and dropped both.
+# 9. Inference-time scaling of the base, of the distilled student and of R1: a chain of thought against none (closed
+#    before it begins), votes, and search under a process reward model. Its labels are the shares of right ends that R1
+#    reaches from each step of weaker chains (Math-Shepherd, arXiv 2312.08935). R1 tried such models and search as
+#    training signals, and dropped both (section 4.2).
 stage_9() {
+  local model folder models=("$MODEL" "$OUT/07-distilled" "$OUT/06-r1")
+  measure 09-no-thought "<think> </think> <answer>" "${models[@]}"
   make 09-problems.jsonl head -n "$CHAINS" "$OUT/00-math.jsonl"
   sample "$OUT/07-pure-rl" 09-problems.jsonl 09-chains.jsonl -n 4
   sample "$OUT/06-r1" 09-chains.jsonl 09-continued.jsonl -n 2 --from-steps --separator "$SEPARATOR"
   [ -s "$OUT/09-continued-scored.jsonl" ] ||
     "${r1kit[@]}" reward --reward accuracy "$OUT/09-continued.jsonl" -o "$OUT/09-continued-scored.jsonl"
-  [ -s "$OUT/09-steps.jsonl" ] || "${r1kit[@]}" reject-sample "$OUT/09-continued-scored.jsonl" --steps --step-labels soft \
-    --keep all --separator "$SEPARATOR" -o "$OUT/09-steps.jsonl"
+  [ -s "$OUT/09-steps.jsonl" ] || "${r1kit[@]}" reject-sample "$OUT/09-continued-scored.jsonl" --steps --keep all \
+    --step-labels soft --separator "$SEPARATOR" -o "$OUT/09-steps.jsonl"
   run reward-model 09-prm --process --model "$MODEL" --separator "$SEPARATOR" "${prm[@]}" "$OUT/09-steps.jsonl"
-  local model folder
-  for model in "$MODEL" "$OUT/07-distilled" "$OUT/06-r1"; do
+  for model in "${models[@]}"; do
     folder=$OUT/09-scaling/${model##*/}
-    env R1KIT="$R1KIT" MODEL="$model" PRM="$OUT/09-prm" OUT="$folder" DATA="$SEARCHED_ON" PROBLEMS="$SEARCHED" \
-      BUDGETS="$BUDGETS" MAX_TOKENS="$MAX_TOKENS" SEPARATOR="$SEPARATOR" bash "$(dirname "$0")/inference-scaling.sh"
+    env R1KIT="$R1KIT" MODEL="$model" STYLE=r1-zero PRM="$OUT/09-prm" OUT="$folder" DATA="$SEARCHED_ON" \
+      PROBLEMS="$SEARCHED" BUDGETS="$BUDGETS" MAX_TOKENS="$MAX_TOKENS" SEPARATOR="$SEPARATOR" \
+      bash "$(dirname "$0")/inference-scaling.sh"
   done
 }
 
