@@ -11,8 +11,7 @@ from typing import Any
 
 from r1kit.errors import UsageError
 from r1kit.jsonl import Record
-from r1kit.pass_rate import ADDED
-from r1kit.records import as_problem
+from r1kit.records import ADDED, as_problem
 from r1kit.steps import step_starts
 
 ERROR, NO_STEPS = "ended in an error", "have no steps"

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 from r1kit.errors import UserError
 from r1kit.jsonl import Record, ending, to_line
 from r1kit.ordered import Placed
+from r1kit.records import ADDED
 from r1kit.run_settings import refuse_changes, write_settings
 
 
@@ -65,7 +66,7 @@ class Journal:
             for place in list(self._lines.get(problem["id"], {}).values())[:1]:
                 with self.part.open("rb") as file:
                     record = json.loads(_read(file, place))
-                if any(record.get(field) != value for field, value in problem.items()):
+                if any(record.get(field) != value for field, value in problem.items() if field not in ADDED):
                     what = f'"{problem["id"]}" is not the problem that the records in {self.part} were made of'
                     raise UserError(problem.place, what, "give the same problems, or say --overwrite")
             yield problem

@@ -4,9 +4,7 @@ from collections.abc import Iterable
 
 from r1kit.errors import UsageError, UserError
 from r1kit.jsonl import Record
-from r1kit.records import Problem, ScoredRollout, groups_of_rollouts
-
-ADDED = ScoredRollout.__annotations__.keys() - Problem.__annotations__.keys()  # by sampling and grading
+from r1kit.records import ADDED, groups_of_rollouts
 
 
 def parse_pass_rate(text: str) -> tuple[float, float]:

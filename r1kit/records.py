@@ -33,6 +33,7 @@ class Problem(TypedDict):
 class Rollout(Problem):
     """One completion of a problem; rollouts that share an id are a group. Made by `rollout`."""
 
+    model: NotRequired[str]  # whose completion it is, as the command that drew it was told
     sample: int  # 0 to n - 1
     completion: str
     finish_reason: Literal["stop", "length", "error"]
@@ -58,6 +59,8 @@ class ScoredRollout(Rollout):
     verdict: Literal["correct", "wrong", "no_answer", "gold_unparseable", "timeout"] | None  # None: nothing to judge by
     passed: NotRequired[float]  # of code: the share of its tests that it passes; of a reasoning-gym task: its score
 
+
+ADDED = ScoredRollout.__annotations__.keys() - Problem.__annotations__.keys()  # to a problem, by sampling and grading
 
 SearchName = Literal["best-of-n", "beam", "dvts", "lookahead", "self-consistency", "auto"]
 VoteMethod = Literal["majority", "weighted", "best-of-n", "policy"]

@@ -157,10 +157,10 @@ class RolloutRun:
             ranked = self.search is not None and self.search.prm is None
             policy = open_policy(self.model, self.options, self.prompting, self.plan.with_logprobs or ranked)
             opened()
-            if self.search is None:
-                yield from draw_rollouts(chain(first, stream), policy, self.plan, done)
-            else:
-                yield from self.search.draw(chain(first, stream), policy, self.plan, done)
+            drawing = draw_rollouts if self.search is None else self.search.draw
+            for item in drawing(chain(first, stream), policy, self.plan, done):
+                there = isinstance(item.record, Drawn)
+                yield item if there else item._replace(record=item.record.derive(model=self.model))
 
 
 def write_rollouts(
