@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from r1kit.metrics import Metrics
 
 WIDTH = 120  # characters of a line; benchmarks that do not fit stand in a table below
+EQUAL = 1e-4  # rewards that differ by less are the same but for rounding
 CONSENSUS = 16  # samples from which on the majority's accuracy has a column, as in R1's tables
 
 
@@ -37,8 +38,9 @@ def result_tables(rows: "list[Row]", paper: bool = False) -> list[str]:
     if not rows:
         return []
     lines = _accuracy_tables(rows, paper)
-    titles = ["", "k", "format", "language", "truncated", "length", "right", "wrong", "tokens", "time"]
-    lines += ["", *_aligned([titles, *map(_detail, rows)])]
+    rewarded = ["reward"] if any(_is_rewarded(row.metrics) for row in rows) else []
+    titles = ["", "k", *rewarded, "format", "language", "truncated", "length", "right", "wrong", "tokens", "time"]
+    lines += ["", *_aligned([titles, *(_detail(row, bool(rewarded)) for row in rows)])]
     compared = [line for row in rows for line in _comparison(row)]
     return [*lines, "", *compared] if compared else lines
 
@@ -89,7 +91,13 @@ def _title(benchmark: str) -> str:
     return BENCHMARKS[benchmark].title if benchmark in BENCHMARKS else benchmark
 
 
-def _detail(row: "Row") -> list[str]:
+def _is_rewarded(metrics: "Metrics") -> bool:
+    """Tell whether the reward of rollouts is more than their accuracy."""
+    reward, accuracy = metrics.reward, metrics.pass_at_1
+    return reward is not None and (accuracy is None or abs(reward.value - accuracy.value) > EQUAL)
+
+
+def _detail(row: "Row", rewarded: bool) -> list[str]:
     """Return the cells of what lies behind a row's accuracy."""
     metrics = row.metrics
     name = f"{row.model} on {_title(row.benchmark)}" if row.benchmark else row.model
@@ -99,6 +107,7 @@ def _detail(row: "Row") -> list[str]:
     return [
         name,
         str(metrics.samples),
+        *(["–" if metrics.reward is None else f"{metrics.reward.value:.2f}"] if rewarded else []),
         *shares,
         *lengths,
         f"{metrics.generated_tokens:,}",

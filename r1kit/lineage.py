@@ -97,7 +97,8 @@ class Lineage:
         node = self.nodes[key] = Node(key, folder.label, True, _note(made, bool(folder.card)), result_of(made))
         if parent := made.get("parent", made.get("model")):
             node.came.append((self._model(str(parent)), "weights"))
-        if teacher := made.get("teacher"):
+        teacher = made.get("teacher")
+        if teacher and not str(teacher).endswith(".jsonl"):  # a file of its traces is the data
             node.came.append((self._model(str(teacher)), "data"))
         for judge in _judges(made):
             node.came.append((self._model(judge), "reward"))

@@ -35,6 +35,7 @@ class Metrics:
     pass_at_1: Estimate | None
     pass_at: dict[int, Estimate]  # by k = 2, 4, 8, … and N: is one of k rollouts right?
     cons_at: dict[int, Estimate]  # by the same k: is the majority of k rollouts right? None of programs
+    reward: Estimate | None  # the weighted sum of the rewards
     format_rate: Estimate | None
     language: Estimate | None  # language consistency
     truncated: Estimate | None  # the share of completions that end at --max-tokens
@@ -53,6 +54,7 @@ class Metrics:
             "pass@1": self.pass_at_1,
             **{f"pass@{k}": estimate for k, estimate in self.pass_at.items()},
             **{f"cons@{k}": estimate for k, estimate in self.cons_at.items()},
+            "mean_reward": self.reward,
             "format": self.format_rate,
             "language": self.language,
             "truncated": self.truncated,
@@ -112,7 +114,7 @@ class _Sums:
 
     def __init__(self) -> None:
         self.problems = self.samples = self.generated_tokens = self.ungraded = self.errors = self.timeouts = 0
-        self.pass_at_1, self.truncated, self.length = RunningMean(), RunningMean(), RunningMean()
+        self.pass_at_1, self.truncated, self.length, self.reward = (RunningMean() for _ in range(4))
         self.pass_at: defaultdict[int, RunningMean] = defaultdict(RunningMean)
         self.cons_at: defaultdict[int, RunningMean] = defaultdict(RunningMean)
         self.rewards: defaultdict[str, RunningMean] = defaultdict(RunningMean)
@@ -130,6 +132,7 @@ class _Sums:
         self.timeouts += sum(rollout.get("verdict") == "timeout" for rollout in members)
         for name in ("format", "language"):
             _add_mean(self.rewards[name], [rollout["rewards"].get(name) for rollout in members])
+        _add_mean(self.reward, [rollout.get("reward") for rollout in members])
         self._add_lengths(members, grades)
         if graded:
             self._add_accuracy(graded, sum(map(bool, grades)))
@@ -169,6 +172,7 @@ class _Sums:
             pass_at_1=self.pass_at_1.share(),
             pass_at=_shares(self.pass_at),
             cons_at=_shares(self.cons_at),
+            reward=self.reward.estimate(),
             format_rate=self.rewards["format"].share(),
             language=self.rewards["language"].share(),
             truncated=self.truncated.share(),

@@ -140,6 +140,7 @@ def alike(lengths: list[int]) -> list[list[int]]:
 
 
 def bin_of(lengths: list[int], owners: list[int] | None, prompts: list[tuple[int, ...]], device: torch.device) -> Bin:
+    """Return where rows of so many tokens stand; `owners`: of each row the number of the prompt that it follows."""
     width = max(lengths)
     length = torch.tensor(lengths, device=device)
     ends = length.cumsum(0)
@@ -206,6 +207,7 @@ def attend(
 
 
 def attend_causally(query, key, value, window, options):
+    """Return what rows (R, H, W, size) attend to among their own tokens, the last `window` of them; None: all."""
     group, width = query.shape[1] // key.shape[1], query.shape[2]
     key, value = (states.repeat_interleave(group, dim=1) for states in (key, value))
     place = torch.arange(width, device=query.device)

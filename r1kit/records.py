@@ -12,6 +12,8 @@ from r1kit.jsonl import Record
 
 
 class Message(TypedDict):
+    """One turn of a chat."""
+
     role: str
     content: str
 

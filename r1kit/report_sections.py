@@ -11,14 +11,14 @@ from r1kit.plotting import Plot
 from r1kit.report_files import Found
 from r1kit.report_material import Material
 from r1kit.report_page import BROWSER, Section, figure, figures, heading, note
-from r1kit.report_sources import Source, spread_reflections
+from r1kit.report_sources import Source, identity_of, spread_reflections
 from r1kit.report_tables import (
     accuracy_table,
     benchmarks_of,
     comparison_table,
     detail_table,
     html_table,
-    model_of,
+    measured_name,
     model_table,
     title_of,
 )
@@ -53,10 +53,11 @@ def results(material: Material) -> Section | None:
     rows = material.rows
     if not rows:
         return None
-    plots = [plot for name, own in _by_benchmark(rows).items() if (plot := _forest(name, own, material)) is not None]
-    named, others = ([row for row in rows if bool(row.get("benchmark")) == known] for known in (True, False))
-    html = "".join(accuracy_table(some, material.lineage) for some in (named, others) if some) + figures(plots)
-    html += comparison_table(rows, material.lineage) + detail_table(rows, material.lineage)
+    plots = [plot for name, own in _by_benchmark(rows).items() if (plot := _forest(name, own)) is not None]
+    graded = [row for row in rows if row.get("pass@1")]
+    named, others = ([row for row in graded if bool(row.get("benchmark")) == known] for known in (True, False))
+    html = "".join(accuracy_table(some) for some in (named, others) if some) + figures(plots)
+    html += comparison_table(rows) + detail_table(rows)
     return Section("results", "Results", html, tuple(plots))
 
 
@@ -65,8 +66,8 @@ def _by_benchmark(rows: Sequence[Line]) -> dict[str, list[Line]]:
     return {name: [row for row in rows if str(row.get("benchmark", "")) == name] for name in names}
 
 
-def _forest(benchmark: str, rows: Sequence[Line], material: Material) -> Plot | None:
-    named = [(material.lineage.name_of(model_of(row)), row["pass@1"]) for row in rows if row.get("pass@1")]
+def _forest(benchmark: str, rows: Sequence[Line]) -> Plot | None:
+    named = [(str(row["name"]), row["pass@1"]) for row in rows if row.get("pass@1")]
     title = title_of(benchmark) or "Accuracy"
     return plot_forest(f"pass1-{slug(title)}", title, named, "pass@1") if named else None
 
@@ -75,7 +76,7 @@ def scaling(material: Material) -> Section | None:
     """Show what more samples, and more tokens, buy."""
     plots = []
     for name, rows in _by_benchmark(material.rows).items():
-        named = [(material.lineage.name_of(model_of(row)), row) for row in rows]
+        named = [(str(row["name"]), row) for row in rows]
         title = f"Samples, {title_of(name)}" if name else "Samples"
         plots.append(plot_samples(f"samples-{slug(title)}", title, named))
     for label, costs in material.costs.items():
@@ -148,11 +149,10 @@ def lengths(material: Material) -> Section | None:
 
 
 def _title(source: Source, material: Material) -> str:
-    """Return what the page calls a file: by the model and the benchmark where a card says them."""
-    if source.about:
-        model, benchmark = material.lineage.name_of(str(source.about["model"])), str(source.about["benchmark"])
-        return f"{model} on {title_of(benchmark)}"
-    return source.label
+    """Return what the page calls a file: by the model and the benchmark where they were measured on it."""
+    found = identity_of(source.about or {"file": source.found.path})
+    row = next((row for row in material.rows if identity_of(row) == found), None)
+    return source.label if row is None else measured_name(row)
 
 
 def rollouts(material: Material) -> Section | None:

@@ -25,6 +25,7 @@ from r1kit.step_rows import COLUMNS as STEP_COLUMNS
 BROWSED: tuple[Form, ...] = ("scored", "rollouts", "examples", "pairs", "steps")
 OTHERWISE: tuple[Form, ...] = ("votes", "problems")  # browsed where there is nothing else
 ROWS: tuple[Form, ...] = ("problems", "examples", "pairs", "steps")  # what models are trained on
+IDENTITY = ("model", "benchmark", "samples", "seed", "temperature", "top_p", "max_tokens", "prompt_hash", "data_hash")
 SPANS, AROUND = 6, 160  # of a run's steps, each with one sample of reflection; characters on its either side
 Grade = bool | None
 
@@ -98,10 +99,10 @@ class Reader:
 
     Args:
         rollouts: records to browse, of all files together.
-        measured: (model, benchmark) whose metrics are known.
+        measured: the identities of measurements whose metrics are known.
     """
 
-    def __init__(self, findings: Findings, rollouts: int, seed: int, measured: set[tuple[str, str]]):
+    def __init__(self, findings: Findings, rollouts: int, seed: int, measured: set[tuple[str, ...]]):
         self.findings, self.seed, self.measured = findings, seed, measured
         self._drop_ungraded_copies()
         browsed = findings.of(*BROWSED) or findings.of(*OTHERWISE)
@@ -146,9 +147,9 @@ class Reader:
 
     def _is_measured_here(self, source: Source) -> bool:
         """Tell whether scored rollouts are a measurement that no metrics record holds."""
-        about, found = source.about, source.found
+        found = source.found
         in_run = any(folder.path == found.path.parent for folder in self.findings.folders)
-        known = (about.get("model"), about.get("benchmark")) in self.measured
+        known = identity_of(source.about or {"file": found.path}) in self.measured
         return found.form == "scored" and not (in_run or known)
 
     def _watch(self, source: Source, records: Iterator[Record], hashed: DataHash | None) -> Iterator[Record]:
@@ -191,6 +192,12 @@ class Reader:
         if kept is None or drawn < kept[0]:
             before, after = text[max(0, start - AROUND) : start], text[end : end + AROUND]
             source.reflections[step] = drawn, Reflection(step, before, found.group(), after, record.get("verdict"))
+
+
+def identity_of(about: Record | dict[str, Any]) -> tuple[str, ...]:
+    """Return what tells a measurement from others, of its card or of its record of metrics."""
+    file = str(Path(about["file"]).resolve()) if about.get("file") else ""
+    return file, *(str(about.get(name)) for name in IDENTITY)
 
 
 def spread_reflections(source: Source) -> list[Reflection]:

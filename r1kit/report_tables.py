@@ -5,11 +5,12 @@ from html import escape
 from typing import Any
 
 from r1kit.benchmarks import BENCHMARKS
-from r1kit.eval_tables import CONSENSUS
+from r1kit.eval_tables import CONSENSUS, EQUAL
 from r1kit.lineage import Lineage, Node
 from r1kit.live import clock
 from r1kit.paper import published
 from r1kit.report_files import Folder
+from r1kit.report_material import model_of
 
 Metrics = dict[str, Any]  # a record of `eval`
 Cell = str | tuple[str, str]  # text, or text with its interval
@@ -43,10 +44,10 @@ def percent_cell(estimate: dict[str, Any] | None) -> Cell:
     return _with_interval(estimate, 100, " %")
 
 
-def _with_interval(estimate: dict[str, Any], scale: float = 1, unit: str = "") -> Cell:
+def _with_interval(estimate: dict[str, Any], scale: float = 1, unit: str = "", digits: int = 1) -> Cell:
     value, low, high = (estimate[name] for name in ("value", "low", "high"))
-    interval = "" if low is None or high is None else f"[{scale * low:.1f}, {scale * high:.1f}]"
-    return f"{scale * value:.1f}{unit}", interval
+    interval = "" if low is None or high is None else f"[{scale * low:.{digits}f}, {scale * high:.{digits}f}]"
+    return f"{scale * value:.{digits}f}{unit}", interval
 
 
 def title_of(benchmark: str) -> str:
@@ -61,24 +62,18 @@ def benchmarks_of(rows: Sequence[Metrics]) -> list[str]:
     return sorted(names, key=lambda name: known.index(name) if name in BENCHMARKS else len(known))
 
 
-def model_of(row: Metrics) -> str:
-    """Return the model of a record of metrics, or its file."""
-    return str(row.get("model", row.get("file", "")))
-
-
-def accuracy_table(rows: Sequence[Metrics], lineage: Lineage) -> str:
+def accuracy_table(rows: Sequence[Metrics]) -> str:
     """Return a line for each model, and columns for each benchmark; published values below the models that have any."""
     columns = [(name, metric) for name in benchmarks_of(rows) for metric in _metrics_of(rows, name)]
-    found = {(model_of(row), str(row.get("benchmark", ""))): row for row in rows}
+    found = {(row["name"], str(row.get("benchmark", ""))): row for row in rows}
     lines: list[list[Cell]] = []
-    for model in dict.fromkeys(map(model_of, rows)):
-        cells = [percent_cell(found.get((model, name), {}).get(metric)) for name, metric in columns]
-        lines.append([lineage.name_of(model), *cells])
-        values = [published(model, name).get(metric) for name, metric in columns]
+    for name, model in {row["name"]: model_of(row) for row in rows}.items():
+        lines.append([name, *(percent_cell(found.get((name, on), {}).get(metric)) for on, metric in columns)])
+        values = [published(model, on).get(metric) for on, metric in columns]
         if any(value is not None for value in values):
             lines.append(["  published", *("–" if value is None else f"{value:.1f} %" for value in values)])
-    titles = ["", *(f"{title_of(name)} {metric}".strip() for name, metric in columns)]
-    of_files = "" if any(name for name, _ in columns) else " of files"
+    titles = ["", *(f"{title_of(on)} {metric}".strip() for on, metric in columns)]
+    of_files = "" if any(on for on, _ in columns) else " of files"
     return html_table(f"Accuracy{of_files}, with 95 % intervals over problems", titles, lines)
 
 
@@ -90,21 +85,29 @@ def _metrics_of(rows: Sequence[Metrics], benchmark: str) -> list[str]:
     return ["pass@1", *([f"cons@{k}"] if voted else [])]
 
 
-def detail_table(rows: Sequence[Metrics], lineage: Lineage) -> str:
+def detail_table(rows: Sequence[Metrics]) -> str:
     """Return what lies behind the accuracy of each model on each benchmark."""
+    rewarded = ["reward"] if any(map(_is_rewarded, rows)) else []
     titles = [
-        "", "problems", "k", "format", "language", "cut off", "length", "right", "wrong", "tokens", "time",
+        "", "problems", "k", *rewarded, "format", "language", "cut off", "length", "right", "wrong", "tokens", "time",
     ]  # fmt: skip
-    return html_table("Format, language, length and cost", titles, [_detail(row, lineage) for row in rows])
+    lines = [_detail(row, bool(rewarded)) for row in rows]
+    return html_table("Format, language, length and cost", titles, lines)
 
 
-def _detail(row: Metrics, lineage: Lineage) -> list[Cell]:
-    name = lineage.name_of(model_of(row))
-    length = row.get("mean_length")
+def _is_rewarded(row: Metrics) -> bool:
+    """Tell whether the reward of rollouts is more than their accuracy."""
+    reward, accuracy = row.get("mean_reward"), row.get("pass@1")
+    return reward is not None and (not accuracy or abs(reward["value"] - accuracy["value"]) > EQUAL)
+
+
+def _detail(row: Metrics, rewarded: bool) -> list[Cell]:
+    length, reward = row.get("mean_length"), row.get("mean_reward")
     return [
-        f"{name} on {title_of(row['benchmark'])}" if row.get("benchmark") else name,
+        measured_name(row),
         f"{row['problems']:,}",
         str(row["samples"]),
+        *([_with_interval(reward, digits=2) if reward else "–"] if rewarded else []),
         *(percent_cell(row.get(metric)) for metric in ("format", "language", "truncated")),
         _with_interval(length) if length else "–",
         *(_number(row.get(f"mean_length_{grade}")) for grade in ("right", "wrong")),
@@ -113,11 +116,16 @@ def _detail(row: Metrics, lineage: Lineage) -> list[Cell]:
     ]
 
 
+def measured_name(row: Metrics) -> str:
+    """Return what a record of metrics is called: "01-zero on MATH-500"."""
+    return f"{row['name']} on {title_of(row['benchmark'])}" if row.get("benchmark") else str(row["name"])
+
+
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:,.1f}"
 
 
-def comparison_table(rows: Sequence[Metrics], lineage: Lineage) -> str:
+def comparison_table(rows: Sequence[Metrics]) -> str:
     """Return how models differ from the first one of the same benchmark, "" where nothing was compared."""
     lines: list[list[Cell]] = []
     for row in rows:
@@ -126,8 +134,8 @@ def comparison_table(rows: Sequence[Metrics], lineage: Lineage) -> str:
             low, high = difference["low"], difference["high"]
             interval = "" if low is None or high is None else f"[{100 * low:+.1f}, {100 * high:+.1f}]"
             lines.append([
-                f"{lineage.name_of(model_of(row))} on {title_of(str(row.get('benchmark', '')))}",
-                lineage.name_of(against["model"]),
+                measured_name(row),
+                against["name"],
                 (f"{100 * difference['value']:+.1f} points", interval),
                 "< 0.001" if p < 0.001 else f"{p:.3f}",
                 f"{against['better']} of {against['problems']}",

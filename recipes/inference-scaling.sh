@@ -4,7 +4,8 @@
 # Default: the embedded base and 200 held-out problems on 2 CPU cores, about 4 minutes, 1.5 GB of memory, 20 MB of disk,
 # no network.
 # Smaller: PROBLEMS=50 BUDGETS="1 4 16". Its R1-Zero child: MODEL=out/r1-zero/03-zero (recipes/r1-zero.sh makes it).
-# With a process reward model (PRM=folder) best-of-n, beam, dvts and lookahead under it are measured too.
+# With a process reward model (PRM=folder) best-of-n, beam, dvts and lookahead under it are measured too; SEARCHES="beam"
+# measures some alone.
 set -euo pipefail
 
 : "${R1KIT:=r1kit}"
@@ -16,6 +17,7 @@ set -euo pipefail
 : "${BUDGETS:=1 4 16 64}" # completions, or candidates of a search
 : "${MAX_TOKENS:=128}"
 : "${SEPARATOR:=. }" # ends a step of the embedded world; of models that write paragraphs it is "\n\n"
+: "${SEARCHES:=}" # else all that can be done
 : "${WIDTH:=4}" # continuations of each step that a search keeps
 
 most=${BUDGETS##* }
@@ -45,6 +47,7 @@ done
 # 4. Searches: by log-probability, self-consistency that stops early, and under the process reward model.
 searches=(beam self-consistency)
 [ -z "$PRM" ] || searches=(best-of-n beam dvts lookahead self-consistency)
+[ -z "$SEARCHES" ] || read -ra searches <<<"$SEARCHES"
 prm=()
 [ -z "$PRM" ] || prm=(--prm "$PRM")
 for n in $BUDGETS; do

@@ -105,6 +105,14 @@ questions() { # those with a gold answer, then those of the preference pairs
   { "${r1kit[@]}" data facts --split train && "${r1kit[@]}" data preferences --kind general; } |
     jq -c '{id, prompt, answer, kind, language}' | "${r1kit[@]}" data - --dedup exact
 }
+asked() { # general prompts that no model was trained on
+  case $SCALE in
+  tiny) "${r1kit[@]}" data preferences --split test --kind general | jq -c '{id, prompt, kind, language}' ;;
+  *)
+    "${r1kit[@]}" data HuggingFaceH4/ultrafeedback_binarized --split test_sft --limit 300 --kind general --language en
+    ;;
+  esac | "${r1kit[@]}" data - --dedup exact
+}
 deepmath() {
   "${r1kit[@]}" data deepmath |
     jq -c "select(.difficulty <= $DIFFICULTY) | del(.r1_solution_1, .r1_solution_2, .r1_solution_3)"
@@ -174,10 +182,21 @@ stage_7() {
 }
 
 # 8. Evaluation (section 3; tables 3 to 6): pass@1 over k samples at temperature 0.6 and top-p 0.95, cons@k, format,
-#    language. The first of --model is what the others are compared with.
+#    language. The first of --model is what the others are compared with. Where the paper asks a model which general
+#    answers are better (AlpacaEval, Arena-Hard), here is the preference model's mean reward on prompts that none has
+#    seen; R1 was trained to please it, so that a part of its gain there is the judge's errors.
 stage_8() {
   measure 08-metrics "" "$MODEL" "$OUT"/{01-zero,02-cold,03-rl,05-sft,06-r1}
   measure 08-small "" "$STUDENT" "$OUT"/{07-pure-rl,07-distilled}
+  make 08-asked.jsonl asked
+  local model judged=()
+  for model in "$MODEL" "$OUT"/{01-zero,05-sft,06-r1}; do
+    judged+=("$OUT/08-general-${model##*/}.jsonl")
+    sample "$model" 08-asked.jsonl "08-answers-${model##*/}.jsonl" -n 4 --temperature 0.6 --prompt-style r1-zero
+    [ -s "${judged[-1]}" ] || "${r1kit[@]}" reward --reward "model:$OUT/04-preference" --score-text final \
+      "$OUT/08-answers-${model##*/}.jsonl" -o "${judged[-1]}"
+  done
+  make 08-general.jsonl "${r1kit[@]}" eval "${judged[@]}"
 }
 measure() { # OUTPUT PREFILL MODEL…
   local model models=()

@@ -34,6 +34,18 @@ def test_the_table_of_a_training_run_has_a_line_a_row():
     assert len({len(line) for line in table}) == 1
 
 
+def test_a_reward_that_is_not_the_accuracy_has_a_column():
+    as_graded = [rollout.derive(reward=rollout["rewards"]["accuracy"]) for rollout in rollouts([4, 16])]
+    judged = [rollout.derive(reward=1.5, rewards={"model": 1.5}) for rollout in rollouts([4, 16])]
+    graded = Row({"file": "graded"}, measure(as_graded))
+    lines = result_tables([graded, Row({"file": "judged"}, measure(judged))])
+    [titles] = [line.split() for line in lines if "truncated" in line]
+    assert titles[:3] == ["k", "reward", "format"]
+    details = [line.split() for line in lines if line.startswith(("graded ", "judged "))][-2:]
+    assert [cells[2] for cells in details] == ["0.62", "1.50"]
+    assert "reward" not in " ".join(result_tables([graded]))
+
+
 def test_models_are_lines_and_benchmarks_columns():
     rows = [row("a", "aime24", [4, 16]), row("a", "gsm8k", [16, 16]), row("b", "gsm8k", [0, 0])]
     head, first, second, *_ = result_tables(rows)

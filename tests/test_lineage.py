@@ -45,7 +45,10 @@ def test_a_teacher_and_a_reward_model_are_part_of_it(tmp_path):
     write_run(tmp_path / "final", final, log_lines(2))
     write_run(tmp_path / "rl", {"command": "grpo", "parent": "base"}, log_lines(2))
     write_run(tmp_path / "small", {"command": "distill", "parent": "student", "teacher": "runs/final"}, log_lines(2))
+    traced = {"command": "distill", "parent": "student", "teacher": "runs/04-examples.jsonl"}
+    write_run(tmp_path / "traced", traced, log_lines(2))
     lineage = lineage_of(tmp_path)
+    assert came(lineage, "traced") == {"student": "weights"}
     assert came(lineage, "final") == {"rl": "weights", "rm": "reward"}
     assert came(lineage, "small") == {"student": "weights", "final": "data"}
     assert lineage.name_of("elsewhere/rl/checkpoints/checkpoint-9") == "rl checkpoint-9"

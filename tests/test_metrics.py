@@ -191,11 +191,18 @@ def test_the_reward_of_what_is_measured_is_its_accuracy():
     assert graded[0]["rewards"] == {"accuracy": 1, "format": 1, "language": 1}
 
 
+def test_the_mean_reward_is_over_the_rollouts_that_have_one_then_over_problems():
+    rows = [scored("a", None, reward=reward) for reward in (3.0, 1.0, None)] + [scored("b", None, reward=-4.0)] * 3
+    assert measure(rows).reward == estimate_mean([2.0, -4.0])
+    assert measure(ROWS).reward is None
+
+
 def test_metrics_as_json():
     fields = measure([*answers("a", ["7", "8", "9"]), *answers("b", ["7", "7", "7"])]).as_json()
     assert list(fields) == [
-        "problems", "samples", "pass@1", "pass@2", "pass@3", "cons@2", "cons@3", "format", "language", "truncated",
-        "mean_length", "mean_length_right", "mean_length_wrong", "generated_tokens", "ungraded", "errors", "timeouts",
+        "problems", "samples", "pass@1", "pass@2", "pass@3", "cons@2", "cons@3", "mean_reward", "format", "language",
+        "truncated", "mean_length", "mean_length_right", "mean_length_wrong", "generated_tokens", "ungraded", "errors",
+        "timeouts",
     ]  # fmt: skip
     assert fields["pass@1"] == estimate_share([1 / 3, 1]).as_json()
     assert fields["cons@3"]["value"] == 0.6667

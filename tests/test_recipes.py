@@ -25,6 +25,7 @@ R1 = {
     "00-deepmath.jsonl": 103_000,
     "00-code.jsonl": 374,
     "00-general.jsonl": 5000,
+    "08-asked.jsonl": 300,
     "09-problems.jsonl": 1000,
 }
 ROWS = {  # of the files that recipes make by jq and head

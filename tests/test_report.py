@@ -171,6 +171,23 @@ def test_a_log_and_metrics_alone_are_shown(tmp_path):
     assert sections_of(report_of(tmp_path, row)[0]) == ["results", "files"]
 
 
+def test_a_model_that_two_files_measure_stands_under_two_names(tmp_path):
+    row = {"benchmark": "arith", "problems": 9, "samples": 1, "mean_length": None}
+    whole = {"value": 0.9, "low": 0.8, "high": 1.0}
+    against = {"model": "m", "difference": {"value": -0.5, "low": -0.6, "high": -0.4}, "p": 0.0, "problems": 9}
+    direct = {**row, "pass@1": {**whole, "value": 0.1, "low": 0.0}, "prompt_hash": "b"}
+    write_jsonl(tmp_path / "08-metrics.jsonl", [{**row, "model": "m", "pass@1": whole, "prompt_hash": "a"}])
+    other = {**direct, "model": "n", "against": {**against, "better": 0, "worse": 5}}
+    write_jsonl(tmp_path / "09-direct.jsonl", [{**direct, "model": "m"}, other])
+    invoke("report", tmp_path, "-o", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    [table] = re.findall(r"<table><caption>Accuracy, with.*?</table>", page)
+    assert re.findall(r'<th scope="row">(.*?)</th>', table) == ["m", "m · 09-direct", "n"]
+    assert re.findall(r"<td>([\d.]+) %", table) == ["90.0", "10.0", "10.0"]
+    [table] = re.findall(r"<table><caption>Differences.*?</table>", page)
+    assert "<td>m · 09-direct</td>" in table
+
+
 def test_a_lone_step_and_rollouts_without_verdicts_are_no_reason_to_fail(tmp_path):
     page, _ = report_of(tmp_path, *log_lines(1))
     assert sections_of(page) == ["files"]

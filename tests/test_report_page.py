@@ -6,12 +6,13 @@ import pytest
 from made_ladder import ESTIMATE, log_lines
 
 from r1kit.browsing import LONGEST, shortened
+from r1kit.curves import POINTS
 from r1kit.inline_svg import COLOURS, inline_svg
 from r1kit.measured_plots import plot_calibration, plot_cost, plot_forest, plot_lengths, plot_samples
 from r1kit.plotting import plotting
 from r1kit.report_page import FOLDER, Section, embedded_json, write_page
 from r1kit.report_tables import html_table
-from r1kit.run_plots import POINTS, imitation_plots, plot_reflection, rl_plots
+from r1kit.run_plots import imitation_plots, plot_reflection, rl_plots
 
 
 @pytest.fixture
