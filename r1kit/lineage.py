@@ -34,13 +34,15 @@ class Lineage:
     """The models and the data of a report.
 
     Args:
-        made_from: of files of examples, the label of the scored rollouts that they were chosen from.
+        made_from: of files of examples, the labels of the rollouts that they were chosen from.
     """
 
-    def __init__(self, folders: list[Folder], sources: list[Source], made_from: dict[Path, str]):
+    def __init__(self, folders: list[Folder], sources: list[Source], made_from: dict[Path, list[str]]):
         self._folders = {folder.path.resolve(): folder for folder in folders}
         self._sources, self._made_from = {source.label: source for source in sources}, made_from
-        self._by_hash = {digest: source for source in sources for digest in source.hashes}
+        self._by_hash = {
+            digest: source for source in reversed(sources) for digest in source.hashes
+        }  # a copy is no source
         self.nodes: dict[str, Node] = {}
         for folder in folders:
             self._add_model(folder)
@@ -118,14 +120,12 @@ class Lineage:
 
     def _add_origin(self, node: Node, source: Source) -> None:
         """Say which rollouts data was chosen from, and whose they are."""
-        label = self._made_from.get(source.found.path)
-        if label is None:
-            return
-        scored = self._sources[label]
-        self.nodes.setdefault(label, Node(label, label, False, _rows(scored)))
-        node.came.append((label, "data"))
-        if scored.model is not None and not self.nodes[label].came:
-            self.nodes[label].came.append((self._model(scored.model), "data"))
+        for label in dict.fromkeys(self._made_from.get(source.found.path, ())):
+            scored = self._sources[label]
+            self.nodes.setdefault(label, Node(label, label, False, _rows(scored)))
+            node.came.append((label, "data"))
+            if scored.model is not None and not self.nodes[label].came:
+                self.nodes[label].came.append((self._model(scored.model), "data"))
 
 
 @cache

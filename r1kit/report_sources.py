@@ -5,6 +5,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ BROWSED: tuple[Form, ...] = ("scored", "rollouts", "examples", "pairs", "steps")
 OTHERWISE: tuple[Form, ...] = ("votes", "problems")  # browsed where there is nothing else
 ROWS: tuple[Form, ...] = ("problems", "examples", "pairs", "steps")  # what models are trained on
 IDENTITY = ("model", "benchmark", "samples", "seed", "temperature", "top_p", "max_tokens", "prompt_hash", "data_hash")
+MIXED_WITHIN = 1000  # examples of a file, in which those of each source of a mixture stand
 SPANS, AROUND = 6, 160  # of a run's steps, each with one sample of reflection; characters on its either side
 Grade = bool | None
 
@@ -108,8 +110,11 @@ class Reader:
         browsed = findings.of(*BROWSED) or findings.of(*OTHERWISE)
         quotas = share_out(rollouts, [_lines_of(found.path) for found in browsed])
         self._quotas = {found.path: max(1, quota) for found, quota in zip(browsed, quotas, strict=True)}
-        self.made_from: dict[Path, str] = {}  # examples: the label of the scored rollouts that they were chosen from
-        self._firsts = {(found.first.get("id"), found.first.get("sample")): found for found in findings.of("examples")}
+        self.made_from: defaultdict[Path, list[str]] = defaultdict(list)  # of examples, the labels of their rollouts
+        self._traced: defaultdict[Any, list[tuple[Path, Record]]] = defaultdict(list)
+        for found in findings.of("examples", "steps"):
+            for example in _one_of_each_kind(found.path):
+                self._traced[example.get("id"), example.get("sample")].append((found.path, example))
 
     def sources(self) -> list[Source]:
         """Return what the files come to, in their order; those that only metrics or logs are in are not among them."""
@@ -174,9 +179,10 @@ class Reader:
     def _see_rollout(self, source: Source, record: Record) -> None:
         if not source.found.is_training and isinstance(tokens := record.get("completion_tokens"), int):
             source.lengths[read_grade(record)][tokens] += 1
-        examples = self._firsts.get((record.get("id"), record.get("sample")))
-        if examples is not None and examples.path not in self.made_from and _is_chosen(record, examples.first):
-            self.made_from[examples.path] = source.label
+        traced = self._traced.get((record.get("id"), record.get("sample")), ())
+        for path, example in [one for one in traced if _is_chosen(record, one[1])]:
+            self.made_from[path].append(source.label)
+            self._traced[record["id"], record["sample"]].remove((path, example))
         if source.found.is_training:
             self._see_reflection(source, record)
 
@@ -213,9 +219,22 @@ def _see_vote(source: Source, record: Record) -> None:
         source.tokens.add(record["generated_tokens"])
 
 
+def _one_of_each_kind(path: Path) -> Iterator[Record]:
+    """Yield the first example of each kind among the first of a file."""
+    kinds = set()
+    try:
+        for example in islice(read_records(str(path)), MIXED_WITHIN):
+            if example.get("kind") not in kinds:
+                kinds.add(example.get("kind"))
+                yield example
+    except UserError:
+        return  # it is said when the file is read whole
+
+
 def _is_chosen(rollout: Record, example: Record) -> bool:
     """Tell whether an example was made of the rollout of its id and sample: the same text, but for repaired tags."""
-    text = next((str(view["text"]) for view in text_views(example, "examples")), "")
+    steps = example.get("completions")
+    text = " ".join(steps) if steps else next((str(view["text"]) for view in text_views(example, "examples")), "")
     words = set(text.split())
     return len(words - set(str(rollout.get("completion")).split())) <= len(words) // 10
 

@@ -1,7 +1,7 @@
 import json
 
 from conftest import write_jsonl
-from made_ladder import log_lines, make_ladder, rollouts, write_run
+from made_ladder import log_lines, make_ladder, rollout, rollouts, rows_hash, write_run
 
 from r1kit.data import embedded_file, read_problem_list
 from r1kit.jsonl import read_records
@@ -30,6 +30,33 @@ def test_examples_come_from_the_rollouts_that_hold_them_and_these_from_their_mod
     lineage = lineage_of(make_ladder(tmp_path / "out"))
     assert came(lineage, "03-examples") == {"02-scored": "data"}
     assert came(lineage, "02-scored") == {"01-zero": "data"}
+
+
+def test_a_mixture_comes_from_all_that_it_was_mixed_of_and_steps_from_their_chains(tmp_path):
+    out = make_ladder(tmp_path / "out")
+    general = [{**row, "id": f"g{row['id']}", "kind": "general"} for row in rollouts(3, model="base")]
+    write_jsonl(out / "02-general.jsonl", general)
+    chosen = [{"prompt": "?", **{k: row[k] for k in ("completion", "id", "sample", "kind")}} for row in general[:9]]
+    mixed = [*chosen, {**chosen[0], "kind": "math", "id": "p1", "completion": rollout(1, 0, True)["completion"]}]
+    write_jsonl(out / "03-mixed.jsonl", mixed)
+    write_run(out / "05-sft", {"command": "sft", "parent": "base", "data_hash": rows_hash(mixed)}, log_lines(2))
+    steps = [
+        {"prompt": "?", "completions": general[5]["completion"].split(), "labels": [1] * 5, "id": "gp1", "sample": 1}
+    ]
+    write_jsonl(out / "03-steps.jsonl", steps)
+    hashed = rows_hash([["?", steps[0]["completions"], steps[0]["labels"]]])
+    write_run(out / "06-prm", {"command": "reward-model", "parent": "base", "data_hash": hashed}, log_lines(2))
+    lineage = lineage_of(out)
+    assert came(lineage, "03-mixed") == {"02-general": "data", "02-scored": "data"}
+    assert came(lineage, "02-general") == {"base": "data"}
+    assert came(lineage, "03-steps") == {"02-general": "data"}
+
+
+def test_a_copy_of_data_is_not_what_it_came_from(tmp_path):
+    out = make_ladder(tmp_path / "out")
+    (out / "05-traces").mkdir()
+    (out / "05-traces" / "03-examples.jsonl").write_bytes((out / "03-examples.jsonl").read_bytes())
+    assert came(lineage_of(out), "04-sft") == {"base": "weights", "03-examples": "data"}
 
 
 def test_each_stands_after_what_it_came_from(tmp_path):
