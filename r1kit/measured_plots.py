@@ -84,10 +84,20 @@ def plot_cost(name: str, title: str, lines: dict[str, list[tuple[float, dict[str
         values = [e["value"] for e in estimates]
         axes.plot(tokens, values, dash, color=colour, marker="o", markersize=3.5, label=label_text(label))
         draw_band(axes, tokens, estimates, colour)
-    axes.set_xscale("log")
+    _log_axis(axes)
     axes.set_ylim(-0.02, 1.04)
     add_legend(plot)
     return plot
+
+
+def _log_axis(axes: "Axes") -> None:
+    """Make the axis of tokens logarithmic, with plain numbers: 10, 20, 50, 100, …"""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def plot_lengths(name: str, title: str, lengths: dict[bool | None, Counter[int]]) -> Plot | None:
@@ -110,8 +120,7 @@ def plot_lengths(name: str, title: str, lengths: dict[bool | None, Counter[int]]
             hist(histtype="stepfilled", alpha=0.16, linewidth=0)
             hist(histtype="step", linewidth=1.3, linestyle=line, label=whole)
     if spread:
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter("{x:,.0f}")
+        _log_axis(axes)
     add_legend(plot)
     return plot
 

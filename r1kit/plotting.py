@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 WIDTH, INSIDE = 4.2, 1.75  # inches of a plot, so that 8.5 points are about the page's small print; of its axes' height
 LEFT, RIGHT, ABOVE, BELOW, LINE = 0.66, 0.08, 0.3, 0.5, 0.165  # inches beside the axes, and of a line of the legend
+TITLE = 46  # letters that there is room for
 SERIES = ("blue", "orange", "purple", "teal", "pink", "olive", "green", "red")
 STYLE: Any = {  # of matplotlib
     "svg.fonttype": "none", "svg.hashsalt": "r1kit", "text.parse_math": False, "font.size": 8.5,
@@ -60,7 +61,7 @@ def new_plot(name: str, title: str, x: str, y: str, left: float = LEFT, inside: 
 
     figure = Figure(figsize=(WIDTH, BELOW + inside + ABOVE))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(title=title, xlabel=x, ylabel=y)
+    axes.set(title=label_text(title, TITLE), xlabel=x, ylabel=y)
     return Plot(name, title, figure, left, inside), axes
 
 

@@ -125,7 +125,7 @@ def _costs(findings: Findings, sources: list[Source]) -> Iterator[tuple[str, Cos
                 choice = Choice(row.get("search"), str(row["method"]), int(row["budget"]), row.get("by"))
                 costs[choice.name].append((float(row["generated_tokens"]), row["accuracy"]))
         folders.add(found.path.parent)
-        yield found.label, costs
+        yield found.label.rpartition("/")[0] or found.label, costs
     by_folder: dict[Any, Costs] = defaultdict(lambda: defaultdict(list))
     for source in sources:
         folder, first = source.found.path.parent, source.found.first

@@ -27,6 +27,7 @@ BROWSED: tuple[Form, ...] = ("scored", "rollouts", "examples", "pairs", "steps")
 OTHERWISE: tuple[Form, ...] = ("votes", "problems")  # browsed where there is nothing else
 ROWS: tuple[Form, ...] = ("problems", "examples", "pairs", "steps")  # what models are trained on
 IDENTITY = ("model", "benchmark", "samples", "seed", "temperature", "top_p", "max_tokens", "prompt_hash", "data_hash")
+TAGS = {"<think>", "</think>", "<answer>", "</answer>"}
 MIXED_WITHIN = 1000  # examples of a file, in which those of each source of a mixture stand
 SPANS, AROUND = 6, 160  # of a run's steps, each with one sample of reflection; characters on its either side
 Grade = bool | None
@@ -235,7 +236,7 @@ def _is_chosen(rollout: Record, example: Record) -> bool:
     """Tell whether an example was made of the rollout of its id and sample: the same text, but for repaired tags."""
     steps = example.get("completions")
     text = " ".join(steps) if steps else next((str(view["text"]) for view in text_views(example, "examples")), "")
-    words = set(text.split())
+    words = set(text.split()) - TAGS
     return len(words - set(str(rollout.get("completion")).split())) <= len(words) // 10
 
 

@@ -4,8 +4,8 @@
 # Default: the embedded base and 200 held-out problems on 2 CPU cores, about 4 minutes, 1.5 GB of memory, 20 MB of disk,
 # no network.
 # Smaller: PROBLEMS=50 BUDGETS="1 4 16". Its R1-Zero child: MODEL=out/r1-zero/03-zero (recipes/r1-zero.sh makes it).
-# With a process reward model (PRM=folder) best-of-n, beam, dvts and lookahead under it are measured too; SEARCHES="beam"
-# measures some alone.
+# With a process reward model (PRM=folder) best-of-n, beam, dvts and lookahead under it are measured too; SEARCHES=beam
+# measures that one alone.
 set -euo pipefail
 
 : "${R1KIT:=r1kit}"
@@ -56,10 +56,15 @@ for n in $BUDGETS; do
     found="$OUT/04-$search-$n.jsonl"
     $R1KIT rollout --model "$MODEL" "${style[@]}" --search "$search" -n "$n" --width "$WIDTH" \
       --separator "$SEPARATOR" "${prm[@]}" --max-tokens "$MAX_TOKENS" --resume "$OUT/01-test.jsonl" -o "$found"
-    method=(--method best-of-n --by score)
-    [ "$search" != self-consistency ] || method=(--method majority)
-    votes+=("$OUT/05-$search-$n.jsonl")
-    [ -s "${votes[-1]}" ] || $R1KIT vote "${method[@]}" "$found" -o "${votes[-1]}"
+    ways=(best-of-n)
+    [ -z "$PRM" ] || ways+=(weighted)
+    [ "$search" != self-consistency ] || ways=(majority)
+    for method in "${ways[@]}"; do
+      votes+=("$OUT/05-$search-$method-$n.jsonl")
+      by=(--by score)
+      [ "$method" != majority ] || by=()
+      [ -s "${votes[-1]}" ] || $R1KIT vote --method "$method" "${by[@]}" "$found" -o "${votes[-1]}"
+    done
   done
 done
 

@@ -7,7 +7,7 @@
 # Default: the embedded base on 2 CPU cores, about 30 minutes, 2 GB of memory, 0.4 GB of disk, no network.
 # --scale 1gpu: Qwen2.5-1.5B and Qwen3-0.6B-Base, 20,000 problems of DeepMath, MBPP and UltraFeedback. 1gpu reckoned: 24
 # hours on 1 A100-80GB, 13 hours on 1 H100-80GB; 52 GB of a GPU's memory in training, 160 GB of disk.
-# --scale 8gpu: Qwen2.5-7B and Qwen2.5-1.5B, 40,000 problems. 8gpu reckoned: 73 hours on 8 A100-80GB, 40 hours on 8
+# --scale 8gpu: Qwen2.5-7B and Qwen2.5-1.5B, 40,000 problems. 8gpu reckoned: 70 hours on 8 A100-80GB, 38 hours on 8
 # H100-80GB; 59 GB of a GPU's memory in training, 770 GB of disk.
 # Smaller: ZERO_STEPS=20 RL_STEPS=10 LAST_STEPS=20. Stages alone, on what the others left: bash recipes/r1.sh 8 9 10
 # What is whole is not made again: after a failure or a kill, the same line goes on. GPQA-Diamond is gated; without it:
@@ -26,7 +26,7 @@ tiny)
   : "${SEARCHED_ON:=arith}" "${SEARCHED:=100}" "${BUDGETS:=1 4 16}" "${SEPARATOR:= = }"
   : "${N:=8}" "${BATCH:=128}" "${RATE:=5e-4}" "${MAX_TOKENS:=128}" "${EVAL_TOKENS:=128}"
   : "${TEMPERATURE:=1}" "${ZERO_STEPS:=80}" "${RL_STEPS:=80}" "${LAST_STEPS:=80}" "${GENERAL_STEPS:=60}"
-  : "${PURE_STEPS:=120}" "${COLD:=1000}" "${SAMPLED:=1500}" "${MIXED:=500}" "${CHAINS:=1000}"
+  : "${PURE_STEPS:=120}" "${COLD:=1000}" "${SAMPLED:=1500}" "${MIXED:=500}" "${CHAINS:=500}"
   train=("${r1kit[@]}") draw=() gpu=() rl=() eval=(--samples 16)
   sft=(--batch-size 32 --epochs 3) rm=(--batch-size 16 --epochs 6 --eval preferences) prm=(--batch-size 16 --epochs 4)
   general=(--reward general=accuracy) keep_general=(--threshold correct --keep 3)
@@ -50,7 +50,7 @@ if [ "$SCALE" != tiny ]; then
   : "${PAIRS:=trl-lib/ultrafeedback_binarized}" "${BENCHMARKS:=math500,aime24,gpqa-diamond}"
   : "${SEARCHED_ON:=math500}" "${SEARCHED:=100}" "${BUDGETS:=1 4 16 64}" "${SEPARATOR:=\n\n}"
   : "${RATE:=1e-6}" "${TEMPERATURE:=0.7}" "${ZERO_STEPS:=200}" "${RL_STEPS:=100}"
-  : "${LAST_STEPS:=100}" "${GENERAL_STEPS:=25}" "${PURE_STEPS:=200}" "${MIXED:=5000}" "${CHAINS:=1000}"
+  : "${LAST_STEPS:=100}" "${GENERAL_STEPS:=25}" "${PURE_STEPS:=200}" "${MIXED:=5000}" "${CHAINS:=500}"
   eval=() # R1's samples of each benchmark
   sft=(--epochs 2 --learning-rate 1e-5 --max-length "$((MAX_TOKENS + 1024))") prm=(--max-length 4096)
   rm=(--max-length 2048 --center-rewards-coefficient 0.01)
@@ -208,13 +208,16 @@ measure() { # OUTPUT PREFILL MODEL…
 
 # 9. Inference-time scaling of the base, of the distilled student and of R1: a chain of thought against none (closed
 #    before it begins), votes, and search under a process reward model. Its labels are the shares of right ends that R1
-#    reaches from each step of weaker chains (Math-Shepherd, arXiv 2312.08935). R1 tried such models and search as
-#    training signals, and dropped both (section 4.2).
+#    reaches from each step of weaker chains, the base's and the student's (Math-Shepherd, arXiv 2312.08935). R1 tried
+#    such models and search as training signals, and dropped both (section 4.2).
 stage_9() {
   local model folder models=("$MODEL" "$OUT/07-distilled" "$OUT/06-r1")
   measure 09-no-thought "<think> </think> <answer>" "${models[@]}"
   make 09-problems.jsonl head -n "$CHAINS" "$OUT/00-math.jsonl"
-  sample "$OUT/07-pure-rl" 09-problems.jsonl 09-chains.jsonl -n 4
+  make 09-others.jsonl tail -n "$CHAINS" "$OUT/00-math.jsonl"
+  sample "$MODEL" 09-problems.jsonl 09-chains-base.jsonl -n 4 --prompt-style r1-zero
+  sample "$OUT/07-pure-rl" 09-others.jsonl 09-chains-student.jsonl -n 4
+  make 09-chains.jsonl cat "$OUT/09-chains-base.jsonl" "$OUT/09-chains-student.jsonl"
   sample "$OUT/06-r1" 09-chains.jsonl 09-continued.jsonl -n 2 --from-steps --separator "$SEPARATOR"
   [ -s "$OUT/09-continued-scored.jsonl" ] ||
     "${r1kit[@]}" reward --reward accuracy "$OUT/09-continued.jsonl" -o "$OUT/09-continued-scored.jsonl"
@@ -225,13 +228,13 @@ stage_9() {
     folder=$OUT/09-scaling/${model##*/}
     env R1KIT="$R1KIT" MODEL="$model" STYLE=r1-zero PRM="$OUT/09-prm" OUT="$folder" DATA="$SEARCHED_ON" \
       PROBLEMS="$SEARCHED" BUDGETS="$BUDGETS" MAX_TOKENS="$MAX_TOKENS" SEPARATOR="$SEPARATOR" \
-      bash "$(dirname "$0")/inference-scaling.sh"
+      SEARCHES="best-of-n beam self-consistency" bash "$(dirname "$0")/inference-scaling.sh"
   done
 }
 
 # 10. The page: which model comes of which data, curves, tables, and the rollouts themselves.
 stage_10() {
-  "${r1kit[@]}" report "$OUT" -o "$OUT/report.html"
+  "${r1kit[@]}" report "$OUT" --rollouts 6000 -o "$OUT/report.html"
 }
 
 [ $# -gt 0 ] || set -- 1 2 3 4 5 6 7 8 9 10

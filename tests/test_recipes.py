@@ -26,7 +26,9 @@ R1 = {
     "00-code.jsonl": 374,
     "00-general.jsonl": 5000,
     "08-asked.jsonl": 300,
-    "09-problems.jsonl": 1000,
+    "09-problems.jsonl": 500,
+    "09-others.jsonl": 500,
+    "09-chains.jsonl": 4000,
 }
 ROWS = {  # of the files that recipes make by jq and head
     "r1-1gpu": {

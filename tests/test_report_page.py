@@ -66,6 +66,7 @@ def plots():
         plot_forest("f", "t", [("$x$ & _y", ESTIMATE), ("z", {"value": 0.1, "low": None, "high": None})], "pass@1"),
         plot_samples("s", "t", [("one", row)]),
         plot_cost("c", "t", {"majority": [(1.0, ESTIMATE), (16.0, ESTIMATE)], "beam": [(3.0, ESTIMATE)]}),
+        plot_cost("c", "t" * 80, {"majority": [(30.0, ESTIMATE), (3000.0, ESTIMATE)]}),
         plot_lengths("l", "t", spans),
         plot_lengths("l", "t", {True: Counter({3: 5, 9: 1})}),
         plot_calibration("b", [{"predicted": 0.6, "observed": 0.5}, {"predicted": 0.9, "observed": 1.0}]),
@@ -74,11 +75,12 @@ def plots():
 
 def test_every_plot_has_labelled_axes_and_a_legend_of_all_its_curves(style):
     drawn = plots()
-    assert len(drawn) == 6 + 3 + 7
+    assert len(drawn) == 6 + 3 + 8
     for plot in drawn:
         [axes], [legend] = plot.figure.axes, plot.figure.legends
         assert axes.get_title("left")
         assert axes.get_xlabel()
+        assert "$" not in "".join(tick.get_text() for tick in axes.get_xticklabels())
         assert axes.get_ylabel() or [tick.get_text() for tick in axes.get_yticklabels()]
         assert [text.get_text() for text in legend.texts] == axes.get_legend_handles_labels()[1] != []
 
