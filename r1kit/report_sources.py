@@ -178,14 +178,15 @@ class Reader:
             source.sample.add(key, [(problem, view) for view in text_views(record, source.form)])
 
     def _see_rollout(self, source: Source, record: Record) -> None:
-        if not source.found.is_training and isinstance(tokens := record.get("completion_tokens"), int):
+        if source.found.is_training:
+            self._see_reflection(source, record)
+            return
+        if isinstance(tokens := record.get("completion_tokens"), int):
             source.lengths[read_grade(record)][tokens] += 1
         traced = self._traced.get((record.get("id"), record.get("sample")), ())
         for path, example in [one for one in traced if _is_chosen(record, one[1])]:
             self.made_from[path].append(source.label)
             self._traced[record["id"], record["sample"]].remove((path, example))
-        if source.found.is_training:
-            self._see_reflection(source, record)
 
     def _see_reflection(self, source: Source, record: Record) -> None:
         """Keep one completion with a word of reflection of each span of steps, drawn by the seed."""

@@ -145,7 +145,7 @@ def rolling(source, output, *flags):
 
 
 def test_a_run_that_is_killed_and_resumed_gives_the_same_bytes(tmp_path):
-    source = write_jsonl(tmp_path / "c.jsonl", [dict(chain(id=str(number))) for number in range(12)])
+    source = write_jsonl(tmp_path / "c.jsonl", [dict(chain(id=str(number), model="another")) for number in range(12)])
     whole, output = tmp_path / "whole.jsonl", tmp_path / "killed.jsonl"
     assert "12 chains, 24 beginnings of them continued" in invoke(*rolling(source, whole))
     part = tmp_path / "killed.jsonl.part"
@@ -159,4 +159,6 @@ def test_a_run_that_is_killed_and_resumed_gives_the_same_bytes(tmp_path):
     assert "the run has separator '. ', not '\\n'; resume with the same" in str(changed.exception)
     invoke(*rolling(source, output, "--resume"))
     assert output.read_bytes() == whole.read_bytes()
+    models = {(rollout["step"], rollout["model"]) for rollout in lines(whole.read_text())}
+    assert models == {(1, "student"), (2, "student"), (3, "another")}  # the chain itself stands last
     assert len(lines(whole.read_text())) == 12 * (2 * 4 + 1)

@@ -142,10 +142,12 @@ ROLLING = (
 
 @pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_run_that_is_killed_and_resumed_gives_the_same_bytes(tmp_path, kills):
-    """Each run is killed at a random moment of its work."""
-    rows = [{"id": str(i), "prompt": f"What is {i} + {i % 7} + 3?"} for i in range(40)]
+    """Each run is killed at a random moment of its work; its problems are another model's rollouts."""
+    drawn_before = {"model": "another", "sample": 3, "completion": "no idea", "finish_reason": "stop"}
+    rows = [{"id": str(i), "prompt": f"What is {i} + {i % 7} + 3?", **drawn_before} for i in range(40)]
     source, whole = write_jsonl(tmp_path / "p.jsonl", rows), tmp_path / "whole.jsonl"
     invoke(*ROLLING, source, "-o", whole)
+    assert {rollout["model"] for rollout in lines(whole.read_text())} == {"base"}
     size, drawn, midway = whole.stat().st_size, random.Random(0), 0
     for number in range(kills):
         output = tmp_path / f"{number}.jsonl"
