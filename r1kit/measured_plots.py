@@ -12,6 +12,8 @@ from r1kit.plotting import SERIES, Plot, add_legend, label_text, new_plot
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+LINES = {"cons": "-", "pass": "--"}  # of metrics over k
+
 
 def plot_forest(name: str, title: str, rows: Sequence[tuple[str, dict[str, Any]]], metric: str) -> Plot:
     """Draw an estimate a row, each with its interval; the first is on top."""
@@ -39,15 +41,15 @@ def plot_samples(name: str, title: str, rows: Sequence[tuple[str, dict[str, Any]
     drawn: dict[str, str] = {}  # of the metrics: their line
     for place, (label, row) in enumerate(rows):
         colour = COLOURS[SERIES[place % len(SERIES)]]
-        for metric, line in (("cons", "-"), ("pass", "--")):
-            points = _by_k(row, metric)
-            if len(points) > 1:
-                sizes, estimates = zip(*points, strict=True)
-                values = [e["value"] for e in estimates]
-                axes.plot(sizes, values, line, color=colour, marker=".", markersize=4)
-                draw_band(axes, sizes, estimates, colour)
-                drawn[f"{metric}@k"] = line
-        axes.plot([], [], color=colour, label=label_text(label))
+        curves = {metric: points for metric in LINES if len(points := _by_k(row, metric)) > 1}
+        for metric, points in curves.items():
+            sizes, estimates = zip(*points, strict=True)
+            values = [e["value"] for e in estimates]
+            axes.plot(sizes, values, LINES[metric], color=colour, marker=".", markersize=4)
+            draw_band(axes, sizes, estimates, colour)
+            drawn[f"{metric}@k"] = LINES[metric]
+        if curves:
+            axes.plot([], [], color=colour, label=label_text(label))
     if not drawn:
         return None
     for metric, line in drawn.items():

@@ -156,7 +156,7 @@ class Reader:
         found = source.found
         in_run = any(folder.path == found.path.parent for folder in self.findings.folders)
         known = identity_of(source.about or {"file": found.path}) in self.measured
-        return found.form == "scored" and not (in_run or known)
+        return found.form == "scored" and not (in_run or known or "chain" in found.first)  # of beginnings: labels
 
     def _watch(self, source: Source, records: Iterator[Record], hashed: DataHash | None) -> Iterator[Record]:
         for record in records:
@@ -204,8 +204,9 @@ class Reader:
 
 def identity_of(about: Record | dict[str, Any]) -> tuple[str, ...]:
     """Return what tells a measurement from others, of its card or of its record of metrics."""
-    file = str(Path(about["file"]).resolve()) if about.get("file") else ""
-    return file, *(str(about.get(name)) for name in IDENTITY)
+    if about.get("file"):
+        return (str(Path(about["file"]).resolve()),)
+    return tuple(str(about.get(name)) for name in IDENTITY)
 
 
 def spread_reflections(source: Source) -> list[Reflection]:

@@ -188,6 +188,17 @@ def test_a_model_that_two_files_measure_stands_under_two_names(tmp_path):
     assert "<td>m · 09-direct</td>" in table
 
 
+def test_a_file_that_was_measured_already_is_not_measured_again(tmp_path):
+    write_jsonl(tmp_path / "judged.jsonl", rollouts(2, reward=2.0))
+    invoke("eval", tmp_path / "judged.jsonl", "-o", tmp_path / "metrics.jsonl")
+    invoke("report", tmp_path, "-o", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    [table] = re.findall(r"<table><caption>Accuracy of files.*?</table>", page)
+    assert re.findall(r'<th scope="row">(.*?)</th>', table) == ["judged"]
+    [table] = re.findall(r"<table><caption>Format.*?</table>", page)
+    assert "<td>2.00 <small>[2.00, 2.00]</small></td>" in table
+
+
 def test_a_lone_step_and_rollouts_without_verdicts_are_no_reason_to_fail(tmp_path):
     page, _ = report_of(tmp_path, *log_lines(1))
     assert sections_of(page) == ["files"]
