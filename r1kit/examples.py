@@ -122,11 +122,17 @@ class ExampleWriter:
         return self._row(rollout, Exchange(question_of(rollout), said), _origin(rollout))
 
     def other_example(self, row: Record) -> Record:
-        """Return an example of another file in this form; its text stays as it is."""
+        """Return an example of another file in this form; its text, sample and reward stay as they are."""
         exchange = exchange_of(row)
         name = row.get("id")
         name = content_hash([exchange.question.messages(), exchange.completion]) if name is None else str(name)
-        origin = {"id": name, "sample": None, "reward": None, "kind": str(row.get("kind") or "general")}
+        sample, reward = row.get("sample"), row.get("reward")
+        origin = {
+            "id": name,
+            "sample": sample if isinstance(sample, int) else None,
+            "reward": reward if isinstance(reward, int | float) else None,
+            "kind": str(row.get("kind") or "general"),
+        }
         return self._row(row, exchange, origin)
 
     def pair(self, chosen: Record, rejected: Record, margin: float) -> Record:

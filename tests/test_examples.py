@@ -165,6 +165,8 @@ def test_other_examples_get_the_columns_of_rollouts_and_keep_their_text():
         assert writer.examples == 1  # the report is of the rollouts alone
     assert theirs["id"] == writer.other_example(other)["id"]
     assert writer.other_example(record(prompt="q", completion="a", id=7))["id"] == "7"
+    drawn = writer.other_example(record(prompt="q", completion="a", sample=3, reward=1.5))
+    assert (drawn["sample"], drawn["reward"]) == (3, 1.5)
 
 
 @pytest.mark.parametrize(
