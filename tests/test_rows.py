@@ -112,12 +112,16 @@ def test_an_array_is_read_piece_by_piece_as_a_whole(piece, monkeypatch, tmp_path
         ("x.csv", b"prompt\n\xff\n", "x.csv: not UTF-8 text; convert the file to UTF-8"),
         (
             "x.jsonl.gz",
-            gzip.compress(b'{"prompt": "p"}\n\n{"pro'),
+            gzip.compress(b'{"prompt": "p"}\n\n{"pro', mtime=0),
             "x.jsonl.gz:3: not JSON (Unterminated string",
         ),
         ("x.jsonl.gz", b'{"prompt": "p"}', "x.jsonl.gz: cannot be read (Not a gzipped file"),
-        ("x.jsonl.gz", gzip.compress(b'{"prompt": "p"}')[:-9], "x.jsonl.gz: cannot be unpacked (Compressed file ended"),
-        ("x.csv.gz", gzip.compress(b"prompt\n\xff\n"), "x.csv.gz: not UTF-8 text; convert the file to UTF-8"),
+        (
+            "x.jsonl.gz",
+            gzip.compress(b'{"prompt": "p"}', mtime=0)[:-9],
+            "x.jsonl.gz: cannot be unpacked (Compressed file ended",
+        ),
+        ("x.csv.gz", gzip.compress(b"prompt\n\xff\n", mtime=0), "x.csv.gz: not UTF-8 text; convert the file to UTF-8"),
         ("x.parquet", "no parquet", "x.parquet: not a Parquet file that can be read (Parquet magic bytes not found"),
     ],
 )
