@@ -38,7 +38,11 @@ def result_tables(rows: "list[Row]", paper: bool = False) -> list[str]:
     if not rows:
         return []
     lines = _accuracy_tables(rows, paper)
-    rewarded = ["reward"] if any(_is_rewarded(row.metrics) for row in rows) else []
+    rewarded = (
+        ["reward"]
+        if any(is_rewarded(_value(row.metrics.reward), _value(row.metrics.pass_at_1)) for row in rows)
+        else []
+    )
     titles = ["", "k", *rewarded, "format", "language", "truncated", "length", "right", "wrong", "tokens", "time"]
     lines += ["", *_aligned([titles, *(_detail(row, bool(rewarded)) for row in rows)])]
     compared = [line for row in rows for line in _comparison(row)]
@@ -91,10 +95,13 @@ def _title(benchmark: str) -> str:
     return BENCHMARKS[benchmark].title if benchmark in BENCHMARKS else benchmark
 
 
-def _is_rewarded(metrics: "Metrics") -> bool:
-    """Tell whether the reward of rollouts is more than their accuracy."""
-    reward, accuracy = metrics.reward, metrics.pass_at_1
-    return reward is not None and (accuracy is None or abs(reward.value - accuracy.value) > EQUAL)
+def is_rewarded(reward: float | None, accuracy: float | None) -> bool:
+    """Tell whether the mean reward of rollouts is another than their accuracy."""
+    return reward is not None and (accuracy is None or abs(reward - accuracy) > EQUAL)
+
+
+def _value(estimate: Estimate | None) -> float | None:
+    return None if estimate is None else estimate.value
 
 
 def _detail(row: "Row", rewarded: bool) -> list[str]:

@@ -24,6 +24,7 @@ class Material:
         browsed: the sources whose records are on the page.
         logs: the lines of each log.
         rows: metrics, as `eval` writes them.
+        row_of: the row of each measurement, by its identity.
         costs: by the label of a policy, or of a folder of votes.
     """
 
@@ -33,6 +34,7 @@ class Material:
     lineage: Lineage
     logs: list[tuple[Found, list[Line]]]
     rows: list[Line]
+    row_of: dict[tuple[str, ...], Line]
     costs: dict[str, Costs]
 
     def run_of(self, log: Found) -> Folder | None:
@@ -52,13 +54,15 @@ def read_material(outs: list[str], count: int, seed: int) -> Material:
     sources = reader.sources()
     logs = [(found, [dict(line) for line in read_while_whole(found, findings)]) for found in findings.of("log")]
     lineage = Lineage(findings.folders, sources, reader.made_from)
+    measured = list(_named([*_with_seconds(rows, sources), *_measured_rows(sources, lineage)], lineage, sources))
     return Material(
         findings,
         sources,
         [source for source in sources if reader.browsed(source)],
         lineage,
         [(found, lines) for found, lines in logs if lines],
-        list(_named([*_with_seconds(rows, sources), *_measured_rows(sources, lineage)], lineage, sources)),
+        measured,
+        {identity_of(row): row for row in reversed(measured)},
         dict(_costs(findings, sources)),
     )
 

@@ -150,8 +150,7 @@ def lengths(material: Material) -> Section | None:
 
 def _title(source: Source, material: Material) -> str:
     """Return what the page calls a file: by the model and the benchmark where they were measured on it."""
-    found = identity_of(source.about or {"file": source.found.path})
-    row = next((row for row in material.rows if identity_of(row) == found), None)
+    row = material.row_of.get(identity_of(source.about or {"file": source.found.path}))
     return source.label if row is None else measured_name(row)
 
 

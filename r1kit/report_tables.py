@@ -5,7 +5,7 @@ from html import escape
 from typing import Any
 
 from r1kit.benchmarks import BENCHMARKS
-from r1kit.eval_tables import CONSENSUS, EQUAL
+from r1kit.eval_tables import CONSENSUS, is_rewarded
 from r1kit.lineage import Lineage, Node
 from r1kit.live import clock
 from r1kit.paper import published
@@ -87,7 +87,7 @@ def _metrics_of(rows: Sequence[Metrics], benchmark: str) -> list[str]:
 
 def detail_table(rows: Sequence[Metrics]) -> str:
     """Return what lies behind the accuracy of each model on each benchmark."""
-    rewarded = ["reward"] if any(map(_is_rewarded, rows)) else []
+    rewarded = ["reward"] if any(is_rewarded(_value(row, "mean_reward"), _value(row, "pass@1")) for row in rows) else []
     titles = [
         "", "problems", "k", *rewarded, "format", "language", "cut off", "length", "right", "wrong", "tokens", "time",
     ]  # fmt: skip
@@ -95,10 +95,8 @@ def detail_table(rows: Sequence[Metrics]) -> str:
     return html_table("Format, language, length and cost", titles, lines)
 
 
-def _is_rewarded(row: Metrics) -> bool:
-    """Tell whether the reward of rollouts is more than their accuracy."""
-    reward, accuracy = row.get("mean_reward"), row.get("pass@1")
-    return reward is not None and (not accuracy or abs(reward["value"] - accuracy["value"]) > EQUAL)
+def _value(row: Metrics, name: str) -> float | None:
+    return (row.get(name) or {}).get("value")
 
 
 def _detail(row: Metrics, rewarded: bool) -> list[Cell]:
